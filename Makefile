@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make demo`, `make test`. Both set up `.venv` by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One thread a process: these small models run many times slower oversubscribed.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint bench format clean help
+
+help:
+	@echo "make demo    one model on one task, table and report (no data needed)"
+	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   speed ratios, written to docs/benchmarks.md"
+	@echo "make clean   remove the virtual environment and caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/harness eval --tasks phantom --models zoo --output results
+	$(BIN)/harness report results/*/phantom
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python tests/bench/run.py --output docs/benchmarks.md
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

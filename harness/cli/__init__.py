@@ -1,0 +1,133 @@
+"""The command line. Each command lives in a file of its own and is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from harness import __version__
+
+_COMMANDS = {
+    "eval": ("harness.cli.eval:eval_command", "Ask models, watch their layers, file the records."),
+    "tasks": ("harness.cli.tasks:tasks", "List, show and validate tasks."),
+    "models": ("harness.cli.models:models", "List and show models."),
+    "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
+    "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),
+}
+
+# Errors that say all a user needs: one line, no traceback. Named by path so that none is imported early.
+_KNOWN_ERRORS: tuple[tuple[str, str, int], ...] = (
+    ("tasks.spec", "TaskError", 1),
+    ("harness.data.dataset", "DataError", 1),
+    ("model_adapters.interface", "ModelError", 1),
+    ("harness.store", "StoreError", 1),
+    ("leaderboard.record", "RecordError", 1),
+)
+
+
+class _ReaderGoneError(Exception):
+    """A broken pipe, under a name that click does not turn into exit code 1."""
+
+
+class _LazyGroup(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(name, _COMMANDS, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(_COMMANDS)}"
+            raise click.UsageError(f"no command '{name}'{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Find where medical multimodal models lose the image: answers, layer by layer, and a board."""
+    ctx.ensure_object(dict)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 something failed, 2 bad usage, 130 interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
+    try:
+        code = cli.main(args=given, prog_name="harness", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; start the same command again to go on")
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        sys.exit(2)
+    except click.UsageError as error:
+        usage = error.ctx.command_path if error.ctx else "harness"
+        _complain(f"{error.format_message()} (see {usage} --help)")
+        sys.exit(2)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        sys.exit(error.exit_code)
+    except _ReaderGoneError:
+        # The reader of a pipe went away (`harness tasks list | head`): nothing to report.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"{place}{error.strerror or error} (--debug shows where this came up)")
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        code = _known(error)
+        if code is None:
+            _complain(
+                f"unexpected {type(error).__name__}: {' '.join(str(error).split())} "
+                "(this is a bug; --debug shows the traceback to report)"
+            )
+            sys.exit(1)
+        _complain(str(error))
+        sys.exit(code)
+
+
+def _known(error: Exception) -> int | None:
+    for module, name, code in _KNOWN_ERRORS:
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return code
+    return None
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"harness: {message}\n")

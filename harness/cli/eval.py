@@ -1,0 +1,163 @@
+"""`harness eval`: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+READOUTS = ("linear", "paper")
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _readouts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    names = _split(value)
+    unknown = [name for name in names if name not in READOUTS]
+    if unknown or not names:
+        raise click.BadParameter(f"'{value}' names no readout; there are {', '.join(READOUTS)}")
+    return names
+
+
+def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"'{value}' is neither 'auto' nor a number of images above 0")
+    return int(value)
+
+
+def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _split(value)]
+    if any(not (key and equals) for key, equals, _ in pairs):
+        raise click.BadParameter(f"'{value}' must be written key=value,key=value")
+    return {key: text for key, _, text in pairs}
+
+
+@click.command("eval")
+@click.option(
+    "--tasks", "tasks", required=True, metavar="T[,T]", help="Names, globs, 'all', or task YAML files."
+)
+@click.option(
+    "--models",
+    "models",
+    required=True,
+    metavar="M[,M]",
+    help="Names, globs, groups, card YAMLs, or model folders.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
+)
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Ask about this many test images; the record is 'partial'."
+)
+@click.option(
+    "--readout", default="linear", callback=_readouts, help="linear, paper, or both.", show_default=True
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--batch-size", default="auto", callback=_batch_size, show_default=True, help="auto, or images a pass."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--no-probe", is_flag=True, help="Answers only: watch no layer, fit no probe.")
+@click.option(
+    "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
+)
+@click.option(
+    "--model-args", default="", callback=_model_args, metavar="k=v,…", help="Passed to the model's loader."
+)
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@click.option("--overwrite", is_flag=True, help="Replace results of another configuration.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that a model brings along; name the model.")
+def eval_command(
+    tasks: str,
+    models: str,
+    output: Path,
+    data_dir: Path | None,
+    limit: int | None,
+    readout: tuple[str, ...],
+    engine: str,
+    device: str,
+    batch_size: int | None,
+    seed: int,
+    no_probe: bool,
+    max_train: int | None,
+    model_args: dict[str, str],
+    executor: str,
+    dry_run: bool,
+    offline: bool,
+    assume_yes: bool,
+    overwrite: bool,
+    trust_remote_code: bool,
+) -> int:
+    """Ask models about medical images, watch their layers, and file the records.
+
+    Prints a plan first: what runs, what is skipped and why. What was done is kept; the same command
+    started again goes on where it stopped.
+
+    \b
+    Exit status: 0 all done; 1 something that was to run failed; 2 bad usage; 130 interrupted.
+
+    \b
+    Examples:
+      harness eval --tasks phantom --models zoo
+      harness eval --tasks pathmnist,busi --models path/to/a/model --data-dir ~/data
+    """
+    from harness.console import Console
+    from harness.options import EvalOptions
+    from harness.plan import PlanError, make_plan
+    from harness.sweep import sweep
+    from harness.tables import plan_table, result_table
+    from model_adapters.interface import ModelError
+    from tasks.spec import TaskError
+
+    options = EvalOptions(
+        output=output,
+        data_dir=data_dir,
+        limit=limit,
+        readouts=readout,
+        engine=engine,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        probe=not no_probe,
+        max_train=max_train,
+        model_args=model_args,
+        offline=offline,
+        assume_yes=assume_yes,
+        overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
+        command=_command_line(),
+    )
+    try:
+        plan = make_plan(_split(tasks), _split(models), options)
+    except (TaskError, ModelError, PlanError) as error:
+        raise click.UsageError(str(error)) from error
+    plan_table(plan)
+    if dry_run:
+        return 1 if plan.failures else 0
+    outcome = sweep(plan, options, Console())
+    result_table(outcome)
+    return 1 if outcome.failures else 0
+
+
+def _command_line() -> str:
+    """Return the command as it can be shared: without the home folder's path."""
+    words = ["harness", *sys.argv[1:]]
+    return shlex.join(word.replace(str(Path.home()), "~") for word in words)

@@ -1,0 +1,80 @@
+"""Everything that can change an answer, known before a model is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from harness import ask, prompts
+from harness.data.dataset import Dataset
+from harness.options import EvalOptions
+from model_adapters.card import ModelCard
+from model_adapters.revision import card_revision
+
+# Raised when the way a run asks or stores changes, so that old stores are not continued.
+RUN_VERSION = 1
+
+# What a card says about a model that changes no answer; `path` is replaced by the revision.
+_NO_INFLUENCE = {
+    "path",
+    "title",
+    "notes",
+    "citation",
+    "licence",
+    "groups",
+    "memory_gb",
+    "gated",
+    "base",
+    "anatomy",
+}
+_PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "numpy")
+
+
+def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) -> dict[str, Any]:
+    """Describe a run: model, task, images, options and library versions.
+
+    How the answers are judged (readouts, draws) is left out: it changes no answer. So is the batch
+    size, which must not change one either. No path enters.
+    """
+    return {
+        "run_version": RUN_VERSION,
+        "model": {
+            **card.model_dump(mode="json", exclude=_NO_INFLUENCE),
+            "revision": card_revision(card, offline=options.offline),
+            "model_args": dict(sorted(options.model_args.items())),
+        },
+        "task": {
+            "id": dataset.task.id,
+            "version": dataset.task.version,
+            "hash": _hash(dataset.task.model_dump(mode="json")),
+            "orders": prompts.SEEDED_ORDERS,
+        },
+        "data": {
+            "fingerprint": dataset.fingerprint,
+            "images": _hash([[s.id, s.split, s.label, s.group, s.pixel_hash] for s in dataset.samples]),
+        },
+        "options": {
+            "engine": options.engine,
+            "device": options.device,
+            "seed": options.seed,
+            "probe": options.probe,
+            "limit": options.limit,
+            "max_train": options.max_train,
+            "score_decimals": ask.SCORE_DECIMALS,
+        },
+        "packages": {name: package_version(name) for name in _PACKAGES},
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Return an installed package's version, without importing it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]

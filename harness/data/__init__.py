@@ -1,0 +1,1 @@
+"""Data sources: find, decode, group and fingerprint a task's images."""

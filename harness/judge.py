@@ -1,0 +1,188 @@
+"""Judge what the layers carry: fit every probe, test it against its permutation null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from harness.console import Console
+from harness.data.dataset import Sample
+from harness.options import EvalOptions
+from harness.store import RunStore
+from leaderboard.samples import ProbeLine
+from leaderboard.scoring import MAIN_READOUT, SiteKey
+from model_adapters.interface import Engine
+from probes.permutation import PermutationNull, permutation_null
+from probes.sites import Site
+from tasks.spec import SPLITS, SplitName, TaskSpec
+
+MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
+PERMUTATION_DRAWS = 200
+SCORE_DECIMALS = 4
+PREDICTED: tuple[SplitName, ...] = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every probe's predictions, and what permuted training labels reach.
+
+    `permutation_p` holds, by `scoring.SiteKey`, the probability under permuted labels of a balanced
+    accuracy as high as the one observed at that site; `chance_band` the 95% quantile of the highest one
+    over all sites.
+    """
+
+    lines: tuple[ProbeLine, ...]
+    permutation_p: dict[SiteKey, float]
+    chance_band: float
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """Where a split's images stand, their classes and their groups."""
+
+    rows: slice
+    labels: np.ndarray  # (images,) class indices
+    groups: np.ndarray  # (images,) group numbers
+
+
+def judge(
+    store: RunStore,
+    engine: Engine,
+    images: Sequence[Sample],
+    task: TaskSpec,
+    options: EvalOptions,
+    console: Console,
+) -> Judgement:
+    """Fit every readout at every site on train, choose on validation, predict validation and test.
+
+    `images` are in the order in which their features were stored: train, validation, test.
+    """
+    sites, device = engine.sites, engine.description.device
+    splits = {name: _split(images, name) for name in SPLITS}
+    classes = len(task.classes)
+    lines: list[ProbeLine] = []
+    nulls: dict[Site, np.ndarray] = {}
+    p_values: dict[SiteKey, float] = {}
+    with console.step("probes", len(sites) * (len(options.readouts) + 1), unit="fits") as advance:
+        for chunk in _chunks(sites, len(images)):
+            features = {name: _load(store, chunk, splits[name].rows) for name in SPLITS}
+            for readout in options.readouts:
+                lines += fit_readout(readout, chunk, features, splits, classes, device)
+                advance(len(chunk))
+            null = _permute(features, splits, classes, options.seed)
+            # The permutations depend on the seed alone, so draws of different chunks belong together.
+            nulls |= zip(chunk, null.null.T, strict=True)
+            p_values |= {(MAIN_READOUT, s.name, s.pool): float(p) for s, p in zip(chunk, null.p, strict=True)}
+            advance(len(chunk))
+    order = {(readout, site.key): place for readout in options.readouts for place, site in enumerate(sites)}
+    rank = {key: place for place, key in enumerate(order)}
+    lines.sort(key=lambda line: rank[(line.readout, f"{line.site}.{line.pool}")])
+    highest = np.max(list(nulls.values()), axis=0)
+    return Judgement(tuple(lines), p_values, float(np.quantile(highest, 0.95)))
+
+
+def fit_readout(
+    readout: str,
+    sites: Sequence[Site],
+    features: Mapping[SplitName, np.ndarray],
+    splits: Mapping[SplitName, SplitLabels],
+    classes: int,
+    device: str,
+) -> list[ProbeLine]:
+    """Fit one readout at sites of equal width; features are (sites, images, width) a split.
+
+    Returns a line per site, seed and split (validation, then test).
+    """
+    train, validation = splits["train"], splits["val"]
+    predicted: dict[int, dict[SplitName, np.ndarray]] = {}
+    if readout == "linear":
+        from probes.fit_linear import fit_linear
+
+        probes = fit_linear(
+            features["train"], train.labels, features["val"], validation.labels, classes, device=device
+        )
+        predicted[0] = {name: probes.predict(features[name]) for name in PREDICTED}
+    elif readout == "paper":
+        from probes.fit_paper import fit_paper
+
+        fitted = fit_paper(features["train"], train.labels, classes, device=device)
+        scores = {
+            name: fitted.predict(features[name]) for name in PREDICTED
+        }  # (seeds, sites, images, classes)
+        for place, seed in enumerate(fitted.seeds):
+            predicted[seed] = {name: scores[name][place] for name in PREDICTED}
+    else:
+        raise ValueError(f"no readout '{readout}'")
+    return [
+        _line(site, readout, seed, name, scores[name][place])
+        for place, site in enumerate(sites)
+        for seed, scores in predicted.items()
+        for name in PREDICTED
+    ]
+
+
+def _line(site: Site, readout: str, seed: int, split: SplitName, scores: np.ndarray) -> ProbeLine:
+    # Rounded before the prediction is taken, so that predictions follow from the scores that are filed.
+    rounded = np.round(scores, SCORE_DECIMALS)
+    return ProbeLine(
+        site=site.name,
+        module=site.module,
+        layer=site.layer,
+        pool=site.pool,
+        width=site.width,
+        consumed=site.consumed,
+        readout=readout,
+        seed=seed,
+        split=split,
+        predictions=tuple(rounded.argmax(axis=1).tolist()),
+        scores=tuple(map(tuple, rounded.tolist())),
+    )
+
+
+def _permute(
+    features: Mapping[SplitName, np.ndarray],
+    splits: Mapping[SplitName, SplitLabels],
+    classes: int,
+    seed: int,
+) -> PermutationNull:
+    train, test = splits["train"], splits["test"]
+    return permutation_null(
+        list(features["train"]),
+        train.labels,
+        train.groups,
+        list(features["test"]),
+        test.labels,
+        classes,
+        draws=PERMUTATION_DRAWS,
+        seed=seed,
+    )
+
+
+def _split(images: Sequence[Sample], name: SplitName) -> SplitLabels:
+    chosen = [place for place, sample in enumerate(images) if sample.split == name]
+    rows = slice(chosen[0], chosen[-1] + 1)
+    assert len(chosen) == rows.stop - rows.start, "a split's images stand together"
+    samples = images[rows]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(s.group for s in samples))}
+    return SplitLabels(
+        rows=rows,
+        labels=np.array([s.label for s in samples]),
+        groups=np.array([numbers[s.group] for s in samples]),
+    )
+
+
+def _chunks(sites: Sequence[Site], images: int) -> Iterator[tuple[Site, ...]]:
+    """Yield sites of equal width, as many at once as `MEMORY_BYTES` of features allow."""
+    for width, same in groupby(sorted(sites, key=lambda s: s.width), key=lambda s: s.width):
+        group = tuple(same)
+        size = max(1, MEMORY_BYTES // (4 * width * images))
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
+
+
+def _load(store: RunStore, sites: Sequence[Site], rows: slice) -> np.ndarray:
+    """Return features of shape (sites, images, width)."""
+    return np.stack([store.features(site.key, rows) for site in sites])

@@ -1,0 +1,29 @@
+"""The options of `harness eval`, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What the user asked for, beside tasks and models."""
+
+    output: Path = Path("results")
+    data_dir: Path | None = None
+    limit: int | None = None  # test images
+    readouts: tuple[str, ...] = ("linear",)
+    engine: str = "auto"
+    device: str = "auto"
+    batch_size: int | None = None  # None lets the engine choose
+    seed: int = 0
+    probe: bool = True
+    max_train: int | None = None
+    model_args: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
+    assume_yes: bool = False
+    overwrite: bool = False
+    trust_remote_code: bool = False
+    command: str = ""

@@ -1,0 +1,1 @@
+"""Show a result: figures and one self-contained HTML page."""

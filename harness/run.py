@@ -1,0 +1,87 @@
+"""One run: one model on one task. Ask, watch, judge, file; each verb is one step below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from harness import ask
+from harness.configuration import make_configuration
+from harness.console import Console
+from harness.data.dataset import Dataset
+from harness.data.sources import load_dataset
+from harness.filing import Timing, file_record, finished_record
+from harness.judge import judge
+from harness.options import EvalOptions
+from harness.plan import PlannedRun
+from harness.store import RunStore
+from leaderboard.record import Record
+from model_adapters.interface import Engine
+
+
+def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, console: Console) -> Record:
+    """Do one run, or finish it, or return its record where it is done already.
+
+    Raises:
+        DataError, ModelError, StoreError: what the run needs is missing, or its folder cannot be used.
+    """
+    timing = Timing(started=datetime.now(UTC))
+    dataset = _load_data(planned, options, console)
+    configuration = make_configuration(planned.card, dataset, options)
+    with RunStore(planned.folder, configuration, overwrite=options.overwrite) as store:
+        done = finished_record(store, options)
+        if done is not None:
+            console.say(f"{planned.title}: done before, nothing to do ({planned.folder})")
+            return done
+        with console.logging_to(planned.folder / "log.txt"):
+            console.say(f"{planned.title}: {_sizes(dataset)}")
+            with timing.of("load"):
+                engine = load()
+            observe = options.probe and bool(engine.sites)
+            images = ask.asked_images(dataset, probe=observe)
+            _answer(store, engine, dataset, images, observe, planned, timing, console)
+            judgement = None
+            if observe:
+                with timing.of("probe"):
+                    judgement = judge(store, engine, images.observed, dataset.task, options, console)
+            return file_record(
+                store, engine.description, planned.card.headline, dataset, images, judgement, options, timing
+            )
+
+
+def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:
+    return load_dataset(
+        planned.task,
+        data_dir=options.data_dir,
+        offline=options.offline,
+        assume_yes=options.assume_yes,
+        limit=options.limit,
+        max_train=options.max_train,
+        progress=console.step,
+    )
+
+
+def _answer(
+    store: RunStore,
+    engine: Engine,
+    dataset: Dataset,
+    images: ask.AskedImages,
+    observe: bool,
+    planned: PlannedRun,
+    timing: Timing,
+    console: Console,
+) -> None:
+    what = "answers and features" if observe else "answers"
+    with timing.of("observe" if observe else "answer"), console.step(what, len(images.observed)) as advance:
+        ask.prefill(store, engine, dataset, images.observed, observe=observe, advance=advance)
+    with timing.of("answer"), console.step("option orders and paraphrases", len(images.test)) as advance:
+        ask.variants(store, engine, dataset, images.test, advance=advance)
+    limit = planned.card.max_new_tokens or dataset.task.max_new_tokens
+    with timing.of("answer"), console.step("free answers", len(images.test)) as advance:
+        ask.generate(store, engine, dataset, images.test, max_new_tokens=limit, advance=advance)
+
+
+def _sizes(dataset: Dataset) -> str:
+    counts = ", ".join(f"{len(dataset.split(name))} {name}" for name in ("train", "val", "test"))
+    kind = "official data" if dataset.official else "unofficial data"
+    return f"{counts} images, {kind}"

@@ -1,0 +1,120 @@
+"""Tables for people: the plan before a sweep, and the results after it, on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.console import is_terminal
+from leaderboard.record import Interval, Record
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+    from harness.sweep import SweepOutcome
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: ruled and coloured on a terminal, plain aligned text elsewhere."""
+    if is_terminal():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left")
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+    lines = [
+        title,
+        *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows]),
+    ]
+    sys.stdout.write("\n".join(line.rstrip() for line in lines) + "\n\n")
+    sys.stdout.flush()
+
+
+def plan_table(plan: Plan) -> None:
+    """Print what will run, and what will not and why."""
+    rows = [
+        (
+            run.card.name,
+            run.task.id,
+            "runs" if run.reason is None else "cannot run" if run.named else "skipped",
+            run.reason or str(run.folder),
+        )
+        for run in plan.runs
+    ]
+    print_table("Plan", ("model", "task", "state", "folder or reason"), rows)
+
+
+def result_table(outcome: SweepOutcome) -> None:
+    """Print what every finished run measured, and what failed."""
+    rows = [_result_row(record) for _, record in outcome.records]
+    headings = (
+        "model",
+        "task",
+        "accuracy",
+        "majority",
+        "free text",
+        "letters",
+        "V > C > L > answer",
+        "layers",
+    )
+    if rows:
+        print_table("Results (accuracy in %, 95% interval)", headings, rows)
+    marks = [
+        *(f"{planned.title}: failed: {reason}" for planned, reason in outcome.failures),
+        *(f"{planned.title}: skipped: {planned.reason}" for planned in outcome.skipped),
+    ]
+    if marks:
+        sys.stdout.write("\n".join(marks) + "\n")
+    if any(not record.task.official_data for _, record in outcome.records):
+        sys.stdout.write("* not byte for byte the published data: not comparable with published numbers\n")
+    sys.stdout.flush()
+
+
+def _result_row(record: Record) -> tuple[str, ...]:
+    task = record.task.name + ("" if record.task.official_data else " *")
+    if record.status != "complete":
+        task += f" ({record.status})"
+    answers = record.answers
+    if answers is None:
+        return (record.model.name, task, *["-"] * 6)
+    return (
+        record.model.name,
+        task,
+        f"{_percent(answers.accuracy)} ({100 * answers.accuracy.low:.0f}-{100 * answers.accuracy.high:.0f})",
+        f"{100 * answers.majority_accuracy:.1f}",
+        _percent(answers.generated_accuracy),
+        _percent(answers.letters_accuracy),
+        " > ".join(f"{value:.2f}" for value in record.health.profile) if record.health else "not watched",
+        sparkline(layer_accuracies(record)),
+    )
+
+
+def _percent(value: Interval | None) -> str:
+    return "-" if value is None else f"{100 * value.value:.1f}"
+
+
+def layer_accuracies(record: Record) -> list[float]:
+    """Return the probes' accuracies along the model: vision, connector, then the last prompt token."""
+    if record.health is None:
+        return []
+    chosen = [
+        p
+        for p in record.probes
+        if p.readout == record.health.readout and (p.module != "llm" or p.pool == record.health.llm.pool)
+    ]
+    order = {"vision": 0, "connector": 1, "llm": 2}
+    return [p.accuracy.value for p in sorted(chosen, key=lambda p: (order[p.module], p.layer))]
+
+
+def sparkline(shares: Sequence[float]) -> str:
+    """Draw shares between 0 and 1 as one line of bars; the full bar is 1."""
+    return "".join(_BARS[min(max(int(share * len(_BARS)), 0), len(_BARS) - 1)] for share in shares)

@@ -1,0 +1,94 @@
+"""The four-part health profile of a record, computed from its probe lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from leaderboard.record import HealthPart, HealthProfile, ModuleHealthPart
+from leaderboard.samples import ProbeLine, SampleLine
+from leaderboard.scoring import MAIN_READOUT, SiteKey, by_site, mean_correct
+from probes.health import health
+from probes.sites import Module, Pool
+
+
+def score_health(
+    lines: Iterable[ProbeLine], test: Sequence[SampleLine], *, final: float, seed: int = 0
+) -> HealthPart | None:
+    """Return the Feature Health Scores of every readout, or None without probes.
+
+    Vision runs from the first block to the layer that the connector reads; the connector is one site;
+    the language model is the last prompt token after each block, the image-token mean beside it.
+
+    Args:
+        lines: the probes' lines.
+        test: the lines of the test images, in the order of the predictions.
+        final: the headline accuracy, the profile's fourth part.
+        seed: of the bootstrap behind the intervals.
+    """
+    found = by_site(lines)
+    readouts = tuple(dict.fromkeys(readout for readout, _, _ in found))
+    if not readouts:
+        return None
+    profiles = {readout: _profile(found, readout, test, final, seed) for readout in readouts}
+    main = MAIN_READOUT if MAIN_READOUT in profiles else readouts[0]
+    return HealthPart(**dict(profiles[main]), readout=main, by_readout=profiles)
+
+
+def _profile(
+    found: Mapping[SiteKey, Sequence[ProbeLine]],
+    readout: str,
+    test: Sequence[SampleLine],
+    final: float,
+    seed: int,
+) -> HealthProfile:
+    def part(module: Module, pool: Pool) -> ModuleHealthPart:
+        return _module(found, readout, module, pool, test, seed)
+
+    vision, connector, llm = part("vision", "mean"), part("connector", "mean"), part("llm", "last")
+    return HealthProfile(
+        vision=vision,
+        connector=connector,
+        llm=llm,
+        llm_mean=part("llm", "mean"),
+        final=final,
+        profile=(vision.fhs, connector.fhs, llm.fhs, final),
+    )
+
+
+def _module(
+    found: Mapping[SiteKey, Sequence[ProbeLine]],
+    readout: str,
+    module: Module,
+    pool: Pool,
+    test: Sequence[SampleLine],
+    seed: int,
+) -> ModuleHealthPart:
+    labels = np.array([line.label for line in test])
+    curve = sorted(
+        (
+            same
+            for key, same in found.items()
+            if key[0] == readout and (same[0].module, same[0].pool) == (module, pool)
+        ),
+        key=lambda same: same[0].layer,
+    )
+    read = [same[0].layer for same in curve if same[0].consumed]
+    if read:  # later vision blocks feed nothing
+        curve = [same for same in curve if same[0].layer <= read[0]]
+    correct = np.stack([mean_correct(same, labels) for same in curve])
+    measured = health(correct, [line.group for line in test], seed=seed)
+    return ModuleHealthPart(
+        start=measured.start,
+        end=measured.end,
+        min=measured.min,
+        growth_factor=measured.growth_factor,
+        volatility_penalty=measured.volatility_penalty,
+        fhs=measured.fhs,
+        low=measured.low,
+        high=measured.high,
+        fhs_noise=measured.fhs_noise,
+        noise_limited=measured.noise_limited,
+        pool=pool,
+    )

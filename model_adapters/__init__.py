@@ -1,0 +1,1 @@
+"""Answer and observe: every model behind one interface, whatever engine runs it."""

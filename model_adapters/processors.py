@@ -1,0 +1,78 @@
+"""Load a model's processor, also where only its video half lacks a library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_adapters.interface import ModelError
+
+
+def load_processor(location: str, config: Any, name: str, **options: Any) -> Any:
+    """Load the processor of a local folder or hub id; `options` go to `from_pretrained`.
+
+    Some processors pair images with a video processor that needs torchvision. Where that is missing,
+    the same processor is loaded without its video half, which no question here uses.
+
+    Raises:
+        ModelError: no processor can be loaded.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(location, **options)
+    except (ImportError, ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        processor = _without_video(location, config, options)
+        if processor is None:
+            raise ModelError(f"{name}: its processor cannot be loaded ({_one_line(error)})") from error
+    if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
+        raise ModelError(f"{name}: its processor ({type(processor).__name__}) does not take images and text")
+    tokenizer = processor.tokenizer
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"{name}: its tokenizer has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+    return processor
+
+
+def _without_video(location: str, config: Any, options: dict[str, Any]) -> Any:
+    """Load the image and text halves of a processor; None where the class has no video half or they fail."""
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+    processor_class = PROCESSOR_MAPPING.get(type(config), None)
+    if processor_class is None or "video_processor" not in processor_class.get_attributes():
+        return None
+    try:
+        return image_only(processor_class).from_pretrained(location, **options)
+    except (ImportError, ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError):
+        return None  # the first error says more: it is about the processor that was asked for
+
+
+def image_only(processor_class: type) -> type:
+    """Return a processor class that has images and text but no videos."""
+
+    class ImageOnlyProcessor(processor_class):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in processor_class.get_attributes() if name != "video_processor"]  # type: ignore[attr-defined]
+
+    ImageOnlyProcessor.__name__ = processor_class.__name__
+    ImageOnlyProcessor.__qualname__ = processor_class.__qualname__
+    return ImageOnlyProcessor
+
+
+def settings_of(processor: Any) -> dict[str, Any]:
+    """Return the settings of a processor that can change pixels or tokens, for a model's fingerprint."""
+    image = processor.image_processor.to_dict()
+    kept = {key: value for key, value in sorted(image.items()) if isinstance(value, bool | int | float | str | list)}
+    sizes = {key: dict(value) for key, value in sorted(image.items()) if isinstance(value, dict)}
+    return {
+        "processor": type(processor).__name__,
+        "tokenizer": type(processor.tokenizer).__name__,
+        **kept,
+        **sizes,
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,158 @@
+"""Find models by name, glob, group, card, folder or hub id, and start the engine that runs them.
+
+Nothing here imports an engine or its libraries until a model is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from model_adapters.card import GROUPS, ModelCard, load_card
+from model_adapters.interface import Engine, ModelError
+
+# Engine name -> "module:function" of a loader with the arguments of `load_engine`.
+ENGINES: Mapping[str, str] = {"transformers": "model_adapters.transformers_engine:load"}
+
+_NOT_IN_ALL = {"zoo-faults"}
+_GLOB = re.compile(r"[*?\[]")
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*$")
+_UNUSUAL = re.compile(r"[^\w.\-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A model that was asked for; `named` is False where only a group or a glob brought it in."""
+
+    card: ModelCard
+    named: bool
+
+
+@cache
+def shipped_cards() -> Mapping[str, ModelCard]:
+    """Return every card that comes with the package, by name, sorted.
+
+    Raises:
+        ModelError: a card is wrong, or two have one name.
+    """
+    found: dict[str, ModelCard] = {}
+    folder = files("model_adapters") / "cards"
+    if not folder.is_dir():
+        return found
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".yaml"):
+            with as_file(entry) as path:
+                card = load_card(path)
+            if card.name in found:
+                raise ModelError(f"{entry.name}: a second card named {card.name!r}")
+            found[card.name] = card
+    return dict(sorted(found.items()))
+
+
+def resolve(names: Sequence[str]) -> tuple[Selected, ...]:
+    """Return the models that names, globs, groups, `all`, card files, folders or hub ids stand for.
+
+    Each model comes once, in the order in which it was first asked for.
+
+    Raises:
+        ModelError: something stands for nothing; the message proposes names that are close.
+    """
+    chosen: dict[str, Selected] = {}
+    for name in names:
+        cards, named = _expand(name.strip())
+        for card in cards:
+            known = chosen.get(card.name)
+            if known is not None and known.card != card:
+                raise ModelError(f"{name}: two different models are named {card.name!r}; rename one card")
+            chosen[card.name] = Selected(card, named or (known is not None and known.named))
+    return tuple(chosen.values())
+
+
+def _expand(name: str) -> tuple[list[ModelCard], bool]:
+    cards = shipped_cards()
+    if name in cards:
+        return [cards[name]], True
+    if name == "all":
+        return [c for c in cards.values() if not _NOT_IN_ALL.intersection(c.groups)], False
+    if name in GROUPS:
+        members = [card for card in cards.values() if name in card.groups]
+        if not members:
+            raise ModelError(f"the group {name!r} has no models in this version")
+        return members, False
+    by_hub_id = [card for card in cards.values() if card.hub_id == name]
+    if by_hub_id:
+        return by_hub_id, True
+    path = Path(name).expanduser()
+    if path.exists():
+        return [_card_at(path)], True
+    if _GLOB.search(name):
+        matches = [card for key, card in cards.items() if fnmatch.fnmatchcase(key, name)]
+        if not matches:
+            raise ModelError(f"no model matches {name!r}; `harness models list` shows all")
+        return matches, False
+    return [_hub_card(name)], True
+
+
+def _card_at(path: Path) -> ModelCard:
+    if path.is_file():
+        if path.suffix not in (".yaml", ".yml"):
+            raise ModelError(f"{path}: neither a model card (.yaml) nor a folder that holds a model")
+        return load_card(path)
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path}: the folder has no config.json, so it holds no model")
+    name = _UNUSUAL.sub("-", path.resolve().name).strip("-._") or "model"
+    return ModelCard(name=name, title=path.resolve().name, path=str(path.resolve()))
+
+
+def _hub_card(name: str) -> ModelCard:
+    if name.startswith((".", "/", "~")) or name.endswith((".yaml", ".yml", "/")):
+        raise ModelError(f"{name}: no such file or folder")
+    known = list(shipped_cards())
+    close = difflib.get_close_matches(name, [*known, *GROUPS], n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    # A slip in a shipped name that has a slash must not be taken for a model on the hub.
+    if not _HUB_ID.match(name) or name.split("/")[0] in GROUPS:
+        raise ModelError(f"unknown model {name!r}{hint or '; `harness models list` shows all'}")
+    return ModelCard(name=name, title=name, hub_id=name)
+
+
+def load_engine(
+    card: ModelCard,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    dtype: str | None = None,
+    batch_size: int | str | None = None,
+    trust_remote_code: bool = False,
+    offline: bool = False,
+    model_args: Mapping[str, str] | None = None,
+) -> Engine:
+    """Load a model with the engine that the card names, or with another one.
+
+    `dtype` None takes the card's, `batch_size` None or "auto" leaves it to the engine. `model_args`
+    are further settings by name, as strings; an engine refuses those that it does not know.
+
+    Raises:
+        ModelError: no such engine, or the model cannot be loaded.
+    """
+    chosen = card.engine if engine == "auto" else engine
+    if chosen not in ENGINES:
+        raise ModelError(f"{card.name}: unknown engine {chosen!r}; there are {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[chosen].partition(":")
+    load: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
+    return load(
+        card,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+        offline=offline,
+        model_args=dict(model_args or {}),
+    )

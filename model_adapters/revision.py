@@ -1,0 +1,133 @@
+"""What exactly a model is: the hub commit, or a hash over everything in a folder that can change an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from model_adapters.card import ModelCard
+from model_adapters.interface import ModelError
+
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".tiktoken")
+_CHUNK = 1 << 20
+
+
+def model_folder(card: ModelCard) -> Path | None:
+    """Return the folder that holds a card's model, None for one on the hub.
+
+    Raises:
+        ModelError: the folder is missing or holds no model.
+    """
+    if card.path is None:
+        return None
+    if card.path.startswith("package:"):
+        folder = Path(str(files("model_adapters"))) / card.path.removeprefix("package:").strip("/")
+    else:
+        folder = Path(card.path).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"{card.name}: there is no folder {folder}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{card.name}: {folder} has no config.json, so it holds no model")
+    return folder
+
+
+def card_revision(card: ModelCard, *, offline: bool = False) -> str:
+    """Return the revision of a card's model, before anything is loaded.
+
+    For a hub model that is the commit its revision (or `main`) stands for: as the hub says, or without
+    network as the local cache remembers. For a folder it is `sha256:` and a hash.
+
+    Raises:
+        ModelError: the folder is missing, or the commit cannot be found out.
+    """
+    folder = model_folder(card)
+    if folder is not None:
+        return folder_revision(folder)
+    assert card.hub_id is not None
+    wanted = card.revision or "main"
+    if _COMMIT.match(wanted):
+        return wanted
+    return _hub_commit(card.hub_id, wanted, offline=offline)
+
+
+def _hub_commit(hub_id: str, revision: str, *, offline: bool) -> str:
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from httpx import HTTPError
+
+    reference = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}" / "refs" / revision
+    if not (offline or constants.HF_HUB_OFFLINE):
+        try:
+            commit = HfApi().model_info(hub_id, revision=revision, timeout=10).sha
+        except HfHubHTTPError as error:
+            status = error.response.status_code if error.response is not None else "no status"
+            raise ModelError(
+                f"{hub_id}@{revision}: the hub refuses it ({status}); check the name, and for a gated model "
+                "accept its terms and run `hf auth login`"
+            ) from error
+        except (HTTPError, OfflineModeIsEnabled, OSError):
+            commit = None  # no network: the cache below may know
+        if commit:
+            return commit
+    if reference.is_file():
+        return reference.read_text(encoding="utf-8").strip()
+    raise ModelError(f"{hub_id}@{revision}: not in the local cache, and the hub cannot be reached")
+
+
+def folder_revision(folder: Path) -> str:
+    """Return `sha256:` and 16 hexadecimal digits over weights, configuration, tokenizer and templates.
+
+    Names and contents of the files count, their place and dates do not. A file's own hash is remembered
+    in the user's cache folder by path, size and time of change.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES):
+        relative = file.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in Path(relative).parts):
+            continue
+        digest.update(f"{relative}\0{_file_hash(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _file_hash(file: Path) -> str:
+    status = file.stat()
+    if status.st_size < _CHUNK:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    signature = [str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    name = hashlib.sha256(json.dumps(signature).encode()).hexdigest()
+    remembered = user_cache_path("mllm-harness", appauthor=False) / "file-hashes" / name
+    try:
+        known = remembered.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        known = ""
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return known
+    fresh = _streamed_hash(file)
+    _remember(remembered, fresh)
+    return fresh
+
+
+def _streamed_hash(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _remember(remembered: Path, value: str) -> None:
+    """Store a hash for the next time; a cache folder that cannot be written costs time only."""
+    partial = remembered.with_name(f"{remembered.name}.{os.getpid()}.partial")
+    try:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(value, encoding="ascii")
+        partial.replace(remembered)
+    except OSError:
+        return

@@ -1,0 +1,307 @@
+"""The transformers engine: any image-and-text model, answered and watched in one forward pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model_adapters.anatomy import Anatomy, find_anatomy
+from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, is_out_of_memory, parse_batch_size
+from model_adapters.card import ModelCard
+from model_adapters.chat import ChatFormat
+from model_adapters.interface import (
+    Generation,
+    LabelScores,
+    ModelDescription,
+    ModelError,
+    Observation,
+    Query,
+)
+from model_adapters.label_scoring import label_log_likelihoods, prefill
+from model_adapters.label_tokens import Tokens, label_tokens
+from model_adapters.model_inputs import InputPreparer, PreparedBatch
+from model_adapters.processors import settings_of
+from model_adapters.transformers_load import Loaded, load_model
+from probes.capture import CaptureError, PooledFeatures, Watched, capture
+from probes.sites import Module, Pool, Site
+
+# Raised when this engine's answers or features may change for the same model and library versions.
+ADAPTER_VERSION = 1
+
+_MODEL_ARGS = {"attn_implementation", "dtype", "revision", "system", "answer_prefix", "label_prefix"}
+
+
+def load(
+    card: ModelCard,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    batch_size: int | str | None = None,
+    trust_remote_code: bool = False,
+    offline: bool = False,
+    model_args: Mapping[str, str] | None = None,
+) -> TransformersEngine:
+    """Load a card's model; see `registry.load_engine`.
+
+    `model_args` may hold attn_implementation, dtype, revision, system, answer_prefix and label_prefix.
+
+    Raises:
+        ModelError: an argument is unknown, or the model cannot be loaded or understood.
+    """
+    arguments = dict(model_args or {})
+    if unknown := sorted(set(arguments) - _MODEL_ARGS):
+        known = ", ".join(sorted(_MODEL_ARGS))
+        raise ModelError(f"{card.name}: unknown model argument {unknown[0]!r}; the transformers engine has {known}")
+    prompt = {key: arguments[key] for key in ("system", "answer_prefix", "label_prefix") if key in arguments}
+    card = card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})
+    loaded = load_model(
+        card,
+        device=device,
+        dtype=dtype or arguments.get("dtype") or card.dtype,
+        attn_implementation=arguments.get("attn_implementation") or card.attn_implementation,
+        trust_remote_code=trust_remote_code,
+        offline=offline,
+        revision=arguments.get("revision"),
+    )
+    return TransformersEngine(card, loaded, batch_size=parse_batch_size(batch_size))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One query's part of a forward pass."""
+
+    scores: LabelScores
+    features: Mapping[str, np.ndarray]  # site key -> vector
+
+
+class TransformersEngine:
+    """A loaded image-and-text model. Satisfies `interface.Engine`."""
+
+    def __init__(self, card: ModelCard, loaded: Loaded, *, batch_size: int | None = None) -> None:
+        self.card = card
+        self._model, self._processor = loaded.model, loaded.processor
+        self.anatomy: Anatomy = find_anatomy(loaded.model, card)
+        self._chat = ChatFormat(loaded.processor, card.prompt, card.name)
+        self._prepare = InputPreparer(loaded.model, loaded.processor, self._chat, self.anatomy, loaded.device)
+        self._keeps_last = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
+        self._watched = _watched(self.anatomy)
+        size = batch_size or (AUTO_CPU if loaded.device.type == "cpu" else AUTO_GPU)
+        self._scoring: Batcher[int, _Scored] = Batcher(size)
+        self._writing: Batcher[int, Generation] = Batcher(size)
+        self._label_tokens = lru_cache(maxsize=4096)(self._tokens_of_labels)
+        self.description = self._describe(loaded)
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """Every place that can be watched; the widths are those of one pass over a grey picture."""
+        grey = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
+        with torch.inference_mode():
+            batch = self._prepare([grey])
+            pooled = self._pass(batch, keep_cache=False, observe=True)[1]
+        widths = {key: array.shape[1] for key, array in pooled.items()}
+        found = []
+        for one in self._watched:
+            pools: tuple[Pool, ...] = ("mean", "last") if one.module == "llm" else ("mean",)
+            consumed = one.module == "vision" and one.layer == self.anatomy.consumed_layer
+            found += [Site(one.module, one.layer, pool, widths[one.key(pool)], consumed) for pool in pools]
+        return tuple(found)
+
+    def score(self, queries: Sequence[Query], *, observe: bool = False) -> Observation:
+        """Score every query's labels, and with `observe` pool the features, in one pass per query.
+
+        A label's raw score is the exact sum of log p over its tokens. Where one label's tokens begin
+        another's, the end-of-turn token counts as a token of every label of that query. A query that
+        fails alone (memory, an image the processor refuses) has an error for scores and a row of NaN
+        for features.
+
+        Raises:
+            ModelError: labels cannot be told apart, the forward pass fails, or a layer's features are
+                not finite.
+        """
+        for query in queries:
+            if len(query.labels) < 2:
+                raise ModelError(f"query {query.id!r} has {len(query.labels)} labels; two or more are needed")
+
+        def forward(indices: Sequence[int]) -> list[_Scored]:
+            return self._score_batch([queries[index] for index in indices], observe)
+
+        results = self._in_order(queries, self._scoring, forward)
+        scores = tuple(
+            LabelScores((), (), error=result.reason) if isinstance(result, Failure) else result.scores
+            for result in results
+        )
+        return Observation(scores, self._collect(results) if observe else {})
+
+    def generate(self, queries: Sequence[Query], *, max_new_tokens: int) -> tuple[Generation, ...]:
+        """Let the model write greedily, with no penalty on repetition, up to the end of its turn."""
+
+        def forward(indices: Sequence[int]) -> list[Generation]:
+            return self._generate_batch([queries[index] for index in indices], max_new_tokens)
+
+        results = self._in_order(queries, self._writing, forward)
+        return tuple(
+            Generation("", finished=False, error=result.reason) if isinstance(result, Failure) else result
+            for result in results
+        )
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        for part in ("_model", "_prepare", "_watched", "anatomy"):
+            self.__dict__.pop(part, None)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _in_order(self, queries: Sequence[Query], batcher: Batcher[int, Any], forward: Any) -> list[Any]:
+        """Run queries of one prompt and picture size together, and return results in the order given."""
+        order = sorted(range(len(queries)), key=lambda i: (len(queries[i].prompt), queries[i].prompt, queries[i].image.size))
+        with torch.inference_mode():
+            results = batcher.run(order, self._named(forward))
+        placed = dict(zip(order, results, strict=True))
+        return [placed[index] for index in range(len(queries))]
+
+    def _named(self, forward: Any) -> Any:
+        """Turn what a model raises when inputs do not fit it into one line that names the model."""
+
+        def named(indices: Sequence[int]) -> Any:
+            try:
+                return forward(indices)
+            except (RuntimeError, ValueError, IndexError, TypeError, CaptureError) as error:
+                if is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split())[:300]
+                raise ModelError(f"{self.card.name}: the forward pass failed ({reason})") from error
+
+        return named
+
+    def _score_batch(self, queries: Sequence[Query], observe: bool) -> list[_Scored]:
+        labels = [self._label_tokens(self._chat.render(query.prompt), query.labels) for query in queries]
+        batch = self._prepare(queries)
+        longer = any(len(tokens) > 1 for query in labels for tokens in query)
+        first, pooled = self._pass(batch, keep_cache=longer, observe=observe)
+        totals = label_log_likelihoods(self._model, batch, first, labels, logits_to_keep=self._keeps_last)
+        return [
+            _Scored(_label_scores(total, tokens), {key: array[row] for key, array in pooled.items()})
+            for row, (total, tokens) in enumerate(zip(totals, labels, strict=True))
+        ]
+
+    def _pass(self, batch: PreparedBatch, *, keep_cache: bool, observe: bool) -> tuple[Any, dict[str, np.ndarray]]:
+        with ExitStack() as stack:
+            features: PooledFeatures | None = None
+            if observe:
+                features = stack.enter_context(capture(self._watched, batch.images, batch.tokens))
+            first = prefill(self._model, batch, keep_cache=keep_cache, logits_to_keep=self._keeps_last)
+        if features is None:
+            return first, {}
+        arrays = features.arrays()
+        for key, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ModelError(
+                    f"{self.card.name}: the features of {key} are not finite in {self.description.dtype}; "
+                    "try --model-args dtype=float32 or bfloat16"
+                )
+        return first, arrays
+
+    def _collect(self, results: Sequence[_Scored | Failure]) -> dict[str, np.ndarray]:
+        features: dict[str, np.ndarray] = {}
+        for site in self.sites:
+            block = np.full((len(results), site.width), np.nan, dtype=np.float32)
+            for row, result in enumerate(results):
+                if isinstance(result, _Scored):
+                    block[row] = result.features[site.key]
+            features[site.key] = block
+        return features
+
+    def _generate_batch(self, queries: Sequence[Query], max_new_tokens: int) -> list[Generation]:
+        batch = self._prepare(queries)
+        ends = self._end_ids
+        written = self._model.generate(**batch.inputs, **_greedy(max_new_tokens, ends, self._processor.tokenizer))
+        new = written[:, batch.attention_mask.shape[1] :].tolist()
+        return [self._read_generation(tokens, ends) for tokens in new]
+
+    def _read_generation(self, tokens: list[int], ends: frozenset[int]) -> Generation:
+        stop = next((index for index, token in enumerate(tokens) if token in ends), None)
+        text = self._processor.tokenizer.decode(
+            tokens[:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return Generation(text, finished=stop is not None)
+
+    @cached_property
+    def _end_ids(self) -> frozenset[int]:
+        stated = getattr(self._model.generation_config, "eos_token_id", None)
+        ends = stated if isinstance(stated, list) else [stated, self._processor.tokenizer.eos_token_id]
+        return frozenset(int(token) for token in ends if token is not None)
+
+    def _tokens_of_labels(self, rendered: str, labels: tuple[str, ...]) -> tuple[Tokens, ...]:
+        try:
+            return label_tokens(
+                self._processor.tokenizer,
+                rendered,
+                labels,
+                prefix=self._chat.label_prefix(rendered),
+                add_special_tokens=self._chat.adds_special_tokens(rendered),
+                end_of_turn=lambda: self._chat.end_of_turn(self._end_ids),
+            )
+        except ModelError as error:
+            raise ModelError(f"{self.card.name}: {error}") from error
+
+    def _describe(self, loaded: Loaded) -> ModelDescription:
+        import transformers
+
+        model = loaded.model
+        return ModelDescription(
+            name=self.card.name,
+            hub_id=self.card.hub_id,
+            revision=loaded.revision,
+            architecture=type(model).__name__,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            engine="transformers",
+            dtype=str(model.dtype).removeprefix("torch."),
+            device=str(loaded.device),
+            fingerprint={
+                "adapter_version": ADAPTER_VERSION,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                "attn_implementation": getattr(model.config, "_attn_implementation", None),
+                "prompt": self.card.prompt.model_dump(),
+                "processor": settings_of(loaded.processor),
+            },
+        )
+
+
+def _watched(anatomy: Anatomy) -> tuple[Watched, ...]:
+    parts: tuple[tuple[Module, Sequence[torch.nn.Module]], ...] = (
+        ("vision", anatomy.vision_blocks),
+        ("connector", (anatomy.connector,)),
+        ("llm", anatomy.decoder_layers),
+    )
+    return tuple(Watched(name, layer, target) for name, targets in parts for layer, target in enumerate(targets))
+
+
+def _label_scores(totals: tuple[float, ...], tokens: tuple[Tokens, ...]) -> LabelScores:
+    if not np.isfinite(totals).all():
+        return LabelScores((), (), error="a label's log-likelihood is not finite")
+    return LabelScores(totals, tuple(total / len(t) for total, t in zip(totals, tokens, strict=True)))
+
+
+def _greedy(max_new_tokens: int, ends: frozenset[int], tokenizer: Any) -> dict[str, Any]:
+    """Return arguments of `generate` that make it greedy whatever a model's own generation config says."""
+    return {
+        "max_new_tokens": max_new_tokens,
+        "do_sample": False,
+        "num_beams": 1,
+        "repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "eos_token_id": sorted(ends) or None,
+        "pad_token_id": tokenizer.pad_token_id,
+    }

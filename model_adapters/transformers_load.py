@@ -1,0 +1,163 @@
+"""Load a model with transformers: safetensors only, nothing run that was not allowed, nothing half loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from model_adapters.card import ModelCard
+from model_adapters.interface import ModelError
+from model_adapters.processors import load_processor
+from model_adapters.revision import card_revision, model_folder
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
+# What a broken or unsupported model makes the library raise while it loads.
+_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, with its processor, and what it is."""
+
+    model: Any = field(repr=False)
+    processor: Any = field(repr=False)
+    revision: str
+    device: torch.device
+
+
+def load_model(
+    card: ModelCard,
+    *,
+    device: str,
+    dtype: str,
+    attn_implementation: str | None,
+    trust_remote_code: bool,
+    offline: bool,
+    revision: str | None,
+) -> Loaded:
+    """Load a card's model and processor.
+
+    `device` "auto" is the process's own GPU, all GPUs through accelerate where there are several, Apple's
+    GPU, or the CPU, in this order.
+
+    Raises:
+        ModelError: it cannot be loaded; the message gives the library's reason in one line.
+    """
+    if card.trust_remote_code and not trust_remote_code:
+        raise ModelError(f"{card.name}: the model runs code of its own; allow it with --trust-remote-code")
+    if dtype not in _DTYPES:
+        raise ModelError(f"{card.name}: unknown dtype {dtype!r}; there are {', '.join(_DTYPES)}")
+    if revision is not None:
+        card = card.model_copy(update={"revision": revision})
+    folder = model_folder(card)
+    exact = card_revision(card, offline=offline)
+    location = str(folder) if folder is not None else str(card.hub_id)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": offline}
+    if folder is None:
+        options["revision"] = exact
+    placement = _placement(device, card.name)
+    with _quiet():
+        config = _load_config(location, card.name, options)
+        processor = load_processor(location, config, card.name, **options, **card.processor)
+        model_options = {**options, **placement.options, "dtype": _DTYPES[dtype]}
+        if attn_implementation is not None:
+            model_options["attn_implementation"] = attn_implementation
+        model = _load_weights(location, config, card.name, model_options)
+        try:
+            model = model if placement.options else model.to(placement.device)
+        except (RuntimeError, torch.OutOfMemoryError) as error:
+            raise ModelError(f"{card.name}: does not fit on {placement.device} ({_one_line(error)})") from error
+    return Loaded(model.eval(), processor, exact, placement.device)
+
+
+def _load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(location, **options)
+    except _LOAD_ERRORS as error:
+        raise ModelError(f"{name}: its config.json cannot be used ({_one_line(error)})") from error
+
+
+def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        model, info = _auto_class(config, name, options["trust_remote_code"]).from_pretrained(
+            location, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (*_LOAD_ERRORS, SafetensorError) as error:
+        raise ModelError(f"{name}: its weights cannot be loaded ({_one_line(error)})") from error
+    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if missing:
+        raise ModelError(
+            f"{name}: {len(missing)} weights are missing or of another shape, the first is {missing[0]}; "
+            "they would be random numbers"
+        )
+    return model
+
+
+def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
+    """Return the auto class that knows a configuration; remote code may register as a causal LM only."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    remote = getattr(config, "auto_map", None) or {}
+    if trust_remote_code and "AutoModelForCausalLM" in remote and "AutoModelForImageTextToText" not in remote:
+        return AutoModelForCausalLM
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not (trust_remote_code and remote):
+        hint = "; it may need --trust-remote-code" if remote else ""
+        raise ModelError(f"{name}: {config.model_type} is no image-and-text model that transformers knows{hint}")
+    return AutoModelForImageTextToText
+
+
+@dataclass(frozen=True)
+class _Placement:
+    device: torch.device  # where inputs go
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _placement(device: str, name: str) -> _Placement:
+    if device == "auto":
+        if torch.cuda.is_available():
+            rank = os.environ.get("LOCAL_RANK")  # set by torchrun: one process a GPU
+            if rank is None and torch.cuda.device_count() > 1:
+                return _Placement(torch.device("cuda:0"), {"device_map": "auto"})
+            return _Placement(torch.device(f"cuda:{int(rank or 0) % torch.cuda.device_count()}"))
+        return _Placement(torch.device("mps" if torch.backends.mps.is_available() else "cpu"))
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"{name}: unknown device {device!r}; try cpu, cuda, cuda:0 or mps") from error
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"{name}: no CUDA device here; use --device cpu or leave --device out")
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"{name}: there is no {device}; this machine has {torch.cuda.device_count()} CUDA devices")
+    if wanted.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"{name}: no MPS device here; use --device cpu or leave --device out")
+    return _Placement(wanted)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's bars and hints off the terminal while a model loads, and set all back."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
