@@ -8,11 +8,12 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint bench format clean help
+.PHONY: help demo test test-slow lint bench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
+	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
 	@echo "make clean   remove the virtual environment and caches"
@@ -20,7 +21,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -28,7 +29,10 @@ demo: $(STAMP)
 	$(BIN)/harness report results/*/phantom
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

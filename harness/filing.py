@@ -16,12 +16,21 @@ from harness import __version__, ask
 from harness.answers import Outcome, outcome, read_class, wordings_of
 from harness.configuration import package_version
 from harness.data.dataset import Dataset, Sample
-from harness.judge import Judgement
+from harness.judge import PERMUTATION_DRAWS, Judgement
 from harness.options import EvalOptions
 from harness.store import PREFILL, RunStore, write_atomically
 from leaderboard import scoring
 from leaderboard.health_profile import score_health
-from leaderboard.record import CostPart, ModelPart, ProvenancePart, Record, TaskPart, dump_record, read_record
+from leaderboard.record import (
+    CostPart,
+    ModelPart,
+    PermutationPart,
+    ProvenancePart,
+    Record,
+    TaskPart,
+    dump_record,
+    read_record,
+)
 from leaderboard.samples import Asked, SampleLine, dump_lines
 from model_adapters.interface import ModelDescription
 
@@ -99,6 +108,9 @@ def file_record(
         answers=answers,
         health=health,
         probes=probes,
+        permutation=PermutationPart(draws=PERMUTATION_DRAWS, highest=judgement.chance_band)
+        if judgement
+        else None,
         diagnosis=None,
         configuration=_configuration(store, options),
         cost=_cost(description, images, options, timing),

@@ -9,11 +9,11 @@ from itertools import groupby
 import numpy as np
 
 from harness.console import Console
-from harness.data.dataset import Sample
+from harness.data.dataset import DataError, Sample
 from harness.options import EvalOptions
 from harness.store import RunStore
 from leaderboard.samples import ProbeLine
-from leaderboard.scoring import MAIN_READOUT, SiteKey
+from leaderboard.scoring import MAIN_READOUT, NO_CLASS, SiteKey
 from model_adapters.interface import Engine
 from probes.permutation import PermutationNull, permutation_null
 from probes.sites import Site
@@ -43,9 +43,10 @@ class Judgement:
 class SplitLabels:
     """Where a split's images stand, their classes and their groups."""
 
-    rows: slice
+    rows: np.ndarray  # (images,) places among all images
     labels: np.ndarray  # (images,) class indices
     groups: np.ndarray  # (images,) group numbers
+    seen: np.ndarray  # (images,) False where the model could not be shown the image
 
 
 def judge(
@@ -61,14 +62,15 @@ def judge(
     `images` are in the order in which their features were stored: train, validation, test.
     """
     sites, device = engine.sites, engine.description.device
-    splits = {name: _split(images, name) for name in SPLITS}
+    seen = _seen(store, sites[0], len(images))
+    splits = {name: _split(images, name, seen) for name in SPLITS}
     classes = len(task.classes)
     lines: list[ProbeLine] = []
     nulls: dict[Site, np.ndarray] = {}
     p_values: dict[SiteKey, float] = {}
     with console.step("probes", len(sites) * (len(options.readouts) + 1), unit="fits") as advance:
         for chunk in _chunks(sites, len(images)):
-            features = {name: _load(store, chunk, splits[name].rows) for name in SPLITS}
+            features = {name: _load(store, chunk, splits[name]) for name in SPLITS}
             for readout in options.readouts:
                 lines += fit_readout(readout, chunk, features, splits, classes, device)
                 advance(len(chunk))
@@ -109,24 +111,26 @@ def fit_readout(
         from probes.fit_paper import fit_paper
 
         fitted = fit_paper(features["train"], train.labels, classes, device=device)
-        scores = {
-            name: fitted.predict(features[name]) for name in PREDICTED
-        }  # (seeds, sites, images, classes)
+        # Each of the shape (seeds, sites, images, classes).
+        scores = {name: fitted.predict(features[name]) for name in PREDICTED}
         for place, seed in enumerate(fitted.seeds):
             predicted[seed] = {name: scores[name][place] for name in PREDICTED}
     else:
         raise ValueError(f"no readout '{readout}'")
     return [
-        _line(site, readout, seed, name, scores[name][place])
+        _line(site, readout, seed, name, scores[name][place], splits[name].seen)
         for place, site in enumerate(sites)
         for seed, scores in predicted.items()
         for name in PREDICTED
     ]
 
 
-def _line(site: Site, readout: str, seed: int, split: SplitName, scores: np.ndarray) -> ProbeLine:
+def _line(
+    site: Site, readout: str, seed: int, split: SplitName, scores: np.ndarray, seen: np.ndarray
+) -> ProbeLine:
     # Rounded before the prediction is taken, so that predictions follow from the scores that are filed.
-    rounded = np.round(scores, SCORE_DECIMALS)
+    # An image that the model could not be shown gets no class and the same score for every class.
+    rounded = np.where(seen[:, None], np.round(scores, SCORE_DECIMALS), 0.0)
     return ProbeLine(
         site=site.name,
         module=site.module,
@@ -137,7 +141,7 @@ def _line(site: Site, readout: str, seed: int, split: SplitName, scores: np.ndar
         readout=readout,
         seed=seed,
         split=split,
-        predictions=tuple(rounded.argmax(axis=1).tolist()),
+        predictions=tuple(np.where(seen, rounded.argmax(axis=1), NO_CLASS).tolist()),
         scores=tuple(map(tuple, rounded.tolist())),
     )
 
@@ -161,16 +165,25 @@ def _permute(
     )
 
 
-def _split(images: Sequence[Sample], name: SplitName) -> SplitLabels:
-    chosen = [place for place, sample in enumerate(images) if sample.split == name]
-    rows = slice(chosen[0], chosen[-1] + 1)
-    assert len(chosen) == rows.stop - rows.start, "a split's images stand together"
-    samples = images[rows]
+def _seen(store: RunStore, site: Site, images: int) -> np.ndarray:
+    """Tell which images the model could be shown; the others have a row of NaN for features."""
+    return np.isfinite(store.features(site.key, slice(0, images))).all(axis=1)
+
+
+def _split(images: Sequence[Sample], name: SplitName, seen: np.ndarray) -> SplitLabels:
+    """Return a split; images that the model could not be shown stay in validation and test only."""
+    chosen = [i for i, s in enumerate(images) if s.split == name and (name in PREDICTED or seen[i])]
+    if not chosen:
+        raise DataError(
+            f"no {name} image could be shown to the model, so no probe can be fitted; see the log"
+        )
+    samples = [images[i] for i in chosen]
     numbers = {group: number for number, group in enumerate(dict.fromkeys(s.group for s in samples))}
     return SplitLabels(
-        rows=rows,
+        rows=np.array(chosen),
         labels=np.array([s.label for s in samples]),
         groups=np.array([numbers[s.group] for s in samples]),
+        seen=seen[chosen],
     )
 
 
@@ -183,6 +196,9 @@ def _chunks(sites: Sequence[Site], images: int) -> Iterator[tuple[Site, ...]]:
             yield group[first : first + size]
 
 
-def _load(store: RunStore, sites: Sequence[Site], rows: slice) -> np.ndarray:
-    """Return features of shape (sites, images, width)."""
-    return np.stack([store.features(site.key, rows) for site in sites])
+def _load(store: RunStore, sites: Sequence[Site], split: SplitLabels) -> np.ndarray:
+    """Return features of shape (sites, images, width); zeros for an image that was not shown."""
+    first, last = int(split.rows[0]), int(split.rows[-1]) + 1
+    stacked = np.stack([store.features(site.key, slice(first, last))[split.rows - first] for site in sites])
+    stacked[:, ~split.seen] = 0.0
+    return stacked

@@ -67,10 +67,18 @@ def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
                     failures.append((planned, str(error)))
                     continue
                 records.append((planned, record))
-                collect(options.output)
+                _collect(options, console)
         finally:
             engine.close()
     return SweepOutcome(records=tuple(records), failures=tuple(failures), skipped=plan.skipped)
+
+
+def _collect(options: EvalOptions, console: Console) -> None:
+    """Update the folder's board; another run's damaged record must not end this one."""
+    try:
+        collect(options.output)
+    except RecordError as error:
+        console.say(f"leaderboard.json is not updated: {error}; remove that folder or run it again")
 
 
 def _load(card: ModelCard, options: EvalOptions, console: Console) -> Engine:

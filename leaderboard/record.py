@@ -150,6 +150,17 @@ class ProbePart(_Part):
     permutation_p: float | None  # null where this readout has no permutation null of its own
 
 
+class PermutationPart(_Part):
+    """What probes reach on permuted training labels (whole groups), by a ridge classifier at every site.
+
+    `highest` is the 95% quantile, over the draws, of the highest balanced accuracy among all sites: a
+    probe above it carries signal.
+    """
+
+    draws: int
+    highest: float
+
+
 class Drop(_Part):
     """One term of the waterfall, in chance-corrected accuracy A, and in accuracy points."""
 
@@ -207,6 +218,7 @@ class Record(_Part):
     answers: AnswersPart | None
     health: HealthPart | None
     probes: tuple[ProbePart, ...]
+    permutation: PermutationPart | None = None
     diagnosis: DiagnosisPart | None
     configuration: dict[str, Any]  # everything that can change an answer; its hash guards the folder
     cost: CostPart

@@ -16,7 +16,11 @@ Result = TypeVar("Result")
 AUTO_CPU = 16
 AUTO_GPU = 64
 
-_MEMORY_MESSAGES = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough")
+_MEMORY_MESSAGES = (
+    "out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough",
+)
 
 
 class UnreadableItemError(Exception):
@@ -52,6 +56,7 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._fitted = 1  # the largest batch that went through
 
     def run(
         self, items: Sequence[Item], forward: Callable[[Sequence[Item]], Sequence[Result]]
@@ -59,8 +64,9 @@ class Batcher(Generic[Item, Result]):
         """Return one result an item, in order.
 
         `forward` gets a batch and returns as many results. Where it runs out of memory the batch is cut
-        in half, down to single items; an item that does not fit alone gets a `Failure` and the others go
-        on. The same for an `UnreadableItemError`, which changes no batch size.
+        in half, down to single items; an item that does not fit alone gets a `Failure`, the others go
+        on, and the size goes back to what had fitted before. The same for an `UnreadableItemError`,
+        which changes no batch size.
         """
         results: list[Result | Failure] = []
         start = 0
@@ -73,23 +79,25 @@ class Batcher(Generic[Item, Result]):
     def _halving(
         self, batch: Sequence[Item], forward: Callable[[Sequence[Item]], Sequence[Result]]
     ) -> list[Result | Failure]:
-        failure: Failure | None = None
         try:
-            return list(forward(batch))
+            results = list(forward(batch))
         except UnreadableItemError as error:
             failure = Failure(str(error))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             failure = Failure(f"out of memory with one image in the batch: {_first_line(error)}")
-            self.size = max(1, min(self.size, len(batch) // 2))
+            self.size = self._fitted if len(batch) == 1 else min(self.size, len(batch) // 2)
+        else:
+            self._fitted = max(self._fitted, len(batch))
+            return list(results)
         # Only here, with the exception and the tensors that its traceback holds gone, is memory free again.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(batch) == 1:
             return [failure]
         middle = len(batch) // 2
-        return self._halving(batch[:middle], forward) + self._halving(batch[middle:], forward)
+        return self.run(batch[:middle], forward) + self.run(batch[middle:], forward)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

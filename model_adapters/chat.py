@@ -32,8 +32,8 @@ class ChatFormat:
         placeholder = getattr(self._processor, "image_token", None)
         if isinstance(placeholder, str) and (count := text.count(placeholder)) != 1:
             raise ModelError(
-                f"{self._name}: the rendered prompt has {count} image placeholders {placeholder!r} instead of one; "
-                "see the chat template, or the question's words"
+                f"{self._name}: the rendered prompt has {count} image placeholders {placeholder!r} "
+                "instead of one; see the chat template, or the question's words"
             )
         return text + self._settings.answer_prefix
 
@@ -64,7 +64,7 @@ class ChatFormat:
         whole = self._apply(self._messages("?") + turn, generation=False)
         rest = whole[len(open_turn) :].partition(answer)[2].lstrip() if whole.startswith(open_turn) else ""
         ids = self._tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else []
-        if ids and (ids[0] in end_ids or ids[0] in self._tokenizer.all_special_ids):
+        if ids and (ids[0] in end_ids or ids[0] in self._markers().values()):
             return int(ids[0])
         if self._tokenizer.eos_token_id is not None:
             return int(self._tokenizer.eos_token_id)
@@ -90,9 +90,11 @@ class ChatFormat:
         except (TemplateError, TypeError, ValueError) as error:
             raise ModelError(f"{self._name}: the chat template cannot be rendered ({error})") from error
 
-    @lru_cache(maxsize=1)  # noqa: B019 - one format lives as long as its model
-    def _markers(self) -> tuple[str, ...]:
-        return (*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab())
+    def _markers(self) -> dict[str, int]:
+        """Return the tokens that are no text. Not all are "special" by name: Gemma's end of a turn is not."""
+        tokenizer = self._tokenizer
+        special = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
+        return {**tokenizer.get_added_vocab(), **dict(special)}
 
 
 def _template_of(processor: Any) -> str | None:

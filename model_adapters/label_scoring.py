@@ -18,6 +18,10 @@ from torch import Tensor
 from model_adapters.label_tokens import Tokens, continuations, path_of
 from model_adapters.model_inputs import PreparedBatch, computes_own_positions
 
+# Branches that are continued together, at least; else as many as prompts, so that the copy of the cache is
+# no larger than the cache.
+MIN_BRANCHES = 16
+
 # A branch of a query, after its tokens were read: log-probabilities (branch tokens, vocabulary).
 Branches = dict[tuple[int, Tokens], Tensor]
 
@@ -31,7 +35,7 @@ class Prefill:
 
 
 def prefill(model: Any, batch: PreparedBatch, *, keep_cache: bool, logits_to_keep: bool) -> Prefill:
-    """Read a batch of prompts. `logits_to_keep` says whether the model can limit logits to the last position."""
+    """Read a batch of prompts; `logits_to_keep`: the model can limit its logits to the last position."""
     options: dict[str, Any] = {"use_cache": keep_cache}
     if logits_to_keep:
         options["logits_to_keep"] = 1
@@ -62,7 +66,7 @@ def label_log_likelihoods(
     branches: Branches = {}
     if wanted:
         read = _continue_on_cache if cache_can_be_copied(model, first.cache) else _read_again(logits_to_keep)
-        size = max(1, len(labels))
+        size = max(len(labels), MIN_BRANCHES)
         for start in range(0, len(wanted), size):
             branches.update(read(model, batch, first, wanted[start : start + size]))
     return [_sums(first.next_token[row], row, query, branches) for row, query in enumerate(labels)]
@@ -81,7 +85,7 @@ def _sums(next_token: Tensor, row: int, query: tuple[Tokens, ...], branches: Bra
 
 def cache_can_be_copied(model: Any, cache: Any) -> bool:
     """Tell whether a cache is made of layers that can be selected row by row into new tensors."""
-    layers = getattr(cache, "layers", None)
+    layers: list[Any] = list(getattr(cache, "layers", ()))
     stateful = bool(getattr(model, "_is_stateful", False))  # recurrent state: not a list of keys and values
     return bool(layers) and not stateful and all(hasattr(layer, "reorder_cache") for layer in layers)
 
@@ -96,7 +100,7 @@ def select_rows(cache: Any, rows: Tensor) -> Any:
 
 
 def _padded(paths: Sequence[Tokens], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return branch tokens and their mask, padded on the right: what follows a branch changes nothing before."""
+    """Return branch tokens and mask, padded on the right: what follows a branch changes nothing in it."""
     longest = max(map(len, paths))
     tokens = torch.tensor([[*path, *[path[-1]] * (longest - len(path))] for path in paths], device=device)
     mask = torch.tensor([[1] * len(path) + [0] * (longest - len(path)) for path in paths], device=device)
@@ -135,11 +139,13 @@ def _read_again(
 ) -> Callable[[Any, PreparedBatch, Prefill, Sequence[tuple[int, Tokens]]], Branches]:
     """Return a reader that runs prompt and branch together, one branch of every query at a time."""
 
-    def read(model: Any, batch: PreparedBatch, _first: Prefill, wanted: Sequence[tuple[int, Tokens]]) -> Branches:
+    def read(
+        model: Any, batch: PreparedBatch, _first: Prefill, wanted: Sequence[tuple[int, Tokens]]
+    ) -> Branches:
         branches: Branches = {}
         left = list(wanted)
         while left:
-            turn = {row: path for row, path in reversed(left)}
+            turn = dict(reversed(left))
             left = [(row, path) for row, path in left if turn[row] != path]
             branches.update(_read_turn(model, batch, turn, logits_to_keep))
         return branches
@@ -154,7 +160,9 @@ def _read_turn(model: Any, batch: PreparedBatch, turn: dict[int, Tokens], logits
     count = tokens.shape[1]
     inputs = dict(batch.inputs)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], tokens], dim=1)
-    inputs["attention_mask"] = torch.cat([batch.attention_mask, token_mask.to(batch.attention_mask.dtype)], dim=1)
+    inputs["attention_mask"] = torch.cat(
+        [batch.attention_mask, token_mask.to(batch.attention_mask.dtype)], dim=1
+    )
     for key in ("token_type_ids", "mm_token_type_ids"):
         if key in inputs:
             inputs[key] = torch.cat([inputs[key], torch.zeros_like(tokens, dtype=inputs[key].dtype)], dim=1)

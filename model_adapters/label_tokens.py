@@ -32,11 +32,15 @@ def label_tokens(
         ModelError: a label has no tokens, two have the same, or a label cannot be written after the prompt.
     """
     prompt_ids = _ids(tokenizer, rendered, add_special_tokens)
-    found = tuple(_in_context(tokenizer, rendered, prompt_ids, prefix + x, add_special_tokens) for x in labels)
+    found = tuple(
+        _in_context(tokenizer, rendered, prompt_ids, prefix + x, add_special_tokens) for x in labels
+    )
     for i, tokens in enumerate(found):
         if tokens in found[:i]:
             other = labels[found.index(tokens)]
-            raise ModelError(f"labels {other!r} and {labels[i]!r} have the same tokens and cannot be told apart")
+            raise ModelError(
+                f"labels {other!r} and {labels[i]!r} have the same tokens and cannot be told apart"
+            )
     if any(a != b and b[: len(a)] == a for a in found for b in found):
         return tuple((*tokens, end_of_turn()) for tokens in found)
     return found

@@ -41,7 +41,9 @@ class PreparedBatch:
 class InputPreparer:
     """Turns queries into model inputs with the model's own processor."""
 
-    def __init__(self, model: Any, processor: Any, chat: ChatFormat, anatomy: Anatomy, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, processor: Any, chat: ChatFormat, anatomy: Anatomy, device: torch.device
+    ) -> None:
         self._model, self._processor, self._chat = model, processor, chat
         self._anatomy, self._device = anatomy, device
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
@@ -88,7 +90,9 @@ class InputPreparer:
             )
         except (ValueError, OSError, ZeroDivisionError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise UnreadableItemError(f"the model's processor refuses the image or prompt: {reason}") from error
+            raise UnreadableItemError(
+                f"the model's processor refuses the image or prompt: {reason}"
+            ) from error
 
     def _place(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -112,7 +116,7 @@ def image_units(inputs: Any, image_tokens: Sequence[int]) -> tuple[int, ...]:
     """Return how many of the vision encoder's units each image of a batch has: tiles, or packed patches.
 
     `image_tokens` counts each prompt's image tokens. The grid decides where the processor gives one,
-    then the tiles that are not padding, then one tile an image, then the share of image tokens.
+    then the tiles that are not padding, then one tile an image, else the share of image tokens.
 
     Raises:
         ModelError: the units cannot be told apart.
@@ -125,6 +129,8 @@ def image_units(inputs: Any, image_tokens: Sequence[int]) -> tuple[int, ...]:
     if pixels.ndim == 5 and pixels.shape[0] == batch:
         real = (pixels != 0).flatten(2).any(-1)  # processors pad with tiles of zeros
         return tuple(real.sum(1).tolist())
+    if pixels.ndim == 4 and inputs.get("image_sizes") is not None:
+        return tuple(image_tokens)  # padded pictures whose patches the encoder packs (Pixtral)
     if pixels.ndim == 4 and pixels.shape[0] == batch:
         return (1,) * batch
     tiles, total = pixels.shape[0], sum(image_tokens)

@@ -6,6 +6,9 @@ from typing import Any
 
 from model_adapters.interface import ModelError
 
+# What cards and papers call them -> where the processor keeps them, counted in pixels despite the name.
+_PIXEL_LIMITS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+
 
 def load_processor(location: str, config: Any, name: str, **options: Any) -> Any:
     """Load the processor of a local folder or hub id; `options` go to `from_pretrained`.
@@ -18,6 +21,7 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
     """
     from transformers import AutoProcessor
 
+    limits = {key: options.pop(key) for key in _PIXEL_LIMITS if key in options}
     try:
         processor = AutoProcessor.from_pretrained(location, **options)
     except (ImportError, ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -26,6 +30,8 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
             raise ModelError(f"{name}: its processor cannot be loaded ({_one_line(error)})") from error
     if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
         raise ModelError(f"{name}: its processor ({type(processor).__name__}) does not take images and text")
+    if limits:
+        _limit_pixels(processor.image_processor, limits, name)
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -33,6 +39,15 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
             raise ModelError(f"{name}: its tokenizer has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
     return processor
+
+
+def _limit_pixels(image_processor: Any, limits: dict[str, int], name: str) -> None:
+    """Set the smallest and largest picture of a processor that keeps shapes (the Qwen-VL families)."""
+    size = dict(image_processor.size)
+    if size.get("shortest_edge") is None or size.get("longest_edge") is None:
+        raise ModelError(f"{name}: its processor ({type(image_processor).__name__}) takes no {min(limits)}")
+    size.update({_PIXEL_LIMITS[key]: int(value) for key, value in limits.items()})
+    image_processor.size = type(image_processor.size)(**size)
 
 
 def _without_video(location: str, config: Any, options: dict[str, Any]) -> Any:
@@ -48,13 +63,13 @@ def _without_video(location: str, config: Any, options: dict[str, Any]) -> Any:
         return None  # the first error says more: it is about the processor that was asked for
 
 
-def image_only(processor_class: type) -> type:
+def image_only(processor_class: Any) -> Any:
     """Return a processor class that has images and text but no videos."""
 
-    class ImageOnlyProcessor(processor_class):  # type: ignore[misc]
+    class ImageOnlyProcessor(processor_class):
         @classmethod
         def get_attributes(cls) -> list[str]:
-            return [name for name in processor_class.get_attributes() if name != "video_processor"]  # type: ignore[attr-defined]
+            return [name for name in processor_class.get_attributes() if name != "video_processor"]
 
     ImageOnlyProcessor.__name__ = processor_class.__name__
     ImageOnlyProcessor.__qualname__ = processor_class.__qualname__
@@ -64,10 +79,15 @@ def image_only(processor_class: type) -> type:
 def settings_of(processor: Any) -> dict[str, Any]:
     """Return the settings of a processor that can change pixels or tokens, for a model's fingerprint."""
     image = processor.image_processor.to_dict()
-    kept = {key: value for key, value in sorted(image.items()) if isinstance(value, bool | int | float | str | list)}
+    kept = {
+        key: value
+        for key, value in sorted(image.items())
+        if isinstance(value, bool | int | float | str | list)
+    }
     sizes = {key: dict(value) for key, value in sorted(image.items()) if isinstance(value, dict)}
     return {
         "processor": type(processor).__name__,
+        "image_processor": type(processor.image_processor).__name__,
         "tokenizer": type(processor.tokenizer).__name__,
         **kept,
         **sizes,

@@ -1,4 +1,4 @@
-"""What exactly a model is: the hub commit, or a hash over everything in a folder that can change an answer."""
+"""What exactly a model is: a hub commit, or a hash over all in a folder that can change an answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -60,8 +61,9 @@ def card_revision(card: ModelCard, *, offline: bool = False) -> str:
 def _hub_commit(hub_id: str, revision: str, *, offline: bool) -> str:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from httpx import HTTPError
 
+    # The HTTP library differs between versions of the hub's client; its error is a base of the client's own.
+    unreachable: Any = (*HfHubHTTPError.__bases__, OfflineModeIsEnabled, OSError)
     reference = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}" / "refs" / revision
     if not (offline or constants.HF_HUB_OFFLINE):
         try:
@@ -72,7 +74,7 @@ def _hub_commit(hub_id: str, revision: str, *, offline: bool) -> str:
                 f"{hub_id}@{revision}: the hub refuses it ({status}); check the name, and for a gated model "
                 "accept its terms and run `hf auth login`"
             ) from error
-        except (HTTPError, OfflineModeIsEnabled, OSError):
+        except unreachable:
             commit = None  # no network: the cache below may know
         if commit:
             return commit

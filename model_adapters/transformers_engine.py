@@ -17,6 +17,7 @@ from model_adapters.anatomy import Anatomy, find_anatomy
 from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, is_out_of_memory, parse_batch_size
 from model_adapters.card import ModelCard
 from model_adapters.chat import ChatFormat
+from model_adapters.generation import end_tokens, greedy, read_generation
 from model_adapters.interface import (
     Generation,
     LabelScores,
@@ -59,8 +60,12 @@ def load(
     arguments = dict(model_args or {})
     if unknown := sorted(set(arguments) - _MODEL_ARGS):
         known = ", ".join(sorted(_MODEL_ARGS))
-        raise ModelError(f"{card.name}: unknown model argument {unknown[0]!r}; the transformers engine has {known}")
-    prompt = {key: arguments[key] for key in ("system", "answer_prefix", "label_prefix") if key in arguments}
+        raise ModelError(
+            f"{card.name}: unknown model argument {unknown[0]!r}; the transformers engine has {known}"
+        )
+    prompt: dict[str, Any] = {
+        key: arguments[key] for key in ("system", "answer_prefix", "label_prefix") if key in arguments
+    }
     card = card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})
     loaded = load_model(
         card,
@@ -152,6 +157,22 @@ class TransformersEngine:
             for result in results
         )
 
+    def rendered(self, query: Query) -> str:
+        """Return the text that the model reads for a query, its image as one placeholder."""
+        return self._chat.render(query.prompt)
+
+    def tokens_of_labels(self, query: Query) -> tuple[Tokens, ...]:
+        """Return the token ids that a query's labels are scored by.
+
+        Raises:
+            ModelError: labels cannot be told apart, or cannot be written after the prompt.
+        """
+        return self._label_tokens(self.rendered(query), query.labels)
+
+    def image_tokens(self, queries: Sequence[Query]) -> tuple[int, ...]:
+        """Return how many tokens of each query's prompt stand for its image."""
+        return tuple(self._prepare(queries).tokens.image_tokens.sum(1).tolist())
+
     def close(self) -> None:
         """Free the model's memory."""
         for part in ("_model", "_prepare", "_watched", "anatomy"):
@@ -161,7 +182,10 @@ class TransformersEngine:
 
     def _in_order(self, queries: Sequence[Query], batcher: Batcher[int, Any], forward: Any) -> list[Any]:
         """Run queries of one prompt and picture size together, and return results in the order given."""
-        order = sorted(range(len(queries)), key=lambda i: (len(queries[i].prompt), queries[i].prompt, queries[i].image.size))
+        order = sorted(
+            range(len(queries)),
+            key=lambda i: (len(queries[i].prompt), queries[i].prompt, queries[i].image.size),
+        )
         with torch.inference_mode():
             results = batcher.run(order, self._named(forward))
         placed = dict(zip(order, results, strict=True))
@@ -182,7 +206,7 @@ class TransformersEngine:
         return named
 
     def _score_batch(self, queries: Sequence[Query], observe: bool) -> list[_Scored]:
-        labels = [self._label_tokens(self._chat.render(query.prompt), query.labels) for query in queries]
+        labels = [self.tokens_of_labels(query) for query in queries]
         batch = self._prepare(queries)
         longer = any(len(tokens) > 1 for query in labels for tokens in query)
         first, pooled = self._pass(batch, keep_cache=longer, observe=observe)
@@ -192,7 +216,9 @@ class TransformersEngine:
             for row, (total, tokens) in enumerate(zip(totals, labels, strict=True))
         ]
 
-    def _pass(self, batch: PreparedBatch, *, keep_cache: bool, observe: bool) -> tuple[Any, dict[str, np.ndarray]]:
+    def _pass(
+        self, batch: PreparedBatch, *, keep_cache: bool, observe: bool
+    ) -> tuple[Any, dict[str, np.ndarray]]:
         with ExitStack() as stack:
             features: PooledFeatures | None = None
             if observe:
@@ -221,23 +247,14 @@ class TransformersEngine:
 
     def _generate_batch(self, queries: Sequence[Query], max_new_tokens: int) -> list[Generation]:
         batch = self._prepare(queries)
-        ends = self._end_ids
-        written = self._model.generate(**batch.inputs, **_greedy(max_new_tokens, ends, self._processor.tokenizer))
+        ends, tokenizer = self._end_ids, self._processor.tokenizer
+        written = self._model.generate(**batch.inputs, **greedy(max_new_tokens, ends, tokenizer))
         new = written[:, batch.attention_mask.shape[1] :].tolist()
-        return [self._read_generation(tokens, ends) for tokens in new]
-
-    def _read_generation(self, tokens: list[int], ends: frozenset[int]) -> Generation:
-        stop = next((index for index, token in enumerate(tokens) if token in ends), None)
-        text = self._processor.tokenizer.decode(
-            tokens[:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return Generation(text, finished=stop is not None)
+        return [read_generation(tokens, ends, tokenizer) for tokens in new]
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:
-        stated = getattr(self._model.generation_config, "eos_token_id", None)
-        ends = stated if isinstance(stated, list) else [stated, self._processor.tokenizer.eos_token_id]
-        return frozenset(int(token) for token in ends if token is not None)
+        return end_tokens(self._model, self._processor.tokenizer)
 
     def _tokens_of_labels(self, rendered: str, labels: tuple[str, ...]) -> tuple[Tokens, ...]:
         try:
@@ -282,26 +299,12 @@ def _watched(anatomy: Anatomy) -> tuple[Watched, ...]:
         ("connector", (anatomy.connector,)),
         ("llm", anatomy.decoder_layers),
     )
-    return tuple(Watched(name, layer, target) for name, targets in parts for layer, target in enumerate(targets))
+    return tuple(
+        Watched(name, layer, target) for name, targets in parts for layer, target in enumerate(targets)
+    )
 
 
 def _label_scores(totals: tuple[float, ...], tokens: tuple[Tokens, ...]) -> LabelScores:
     if not np.isfinite(totals).all():
         return LabelScores((), (), error="a label's log-likelihood is not finite")
     return LabelScores(totals, tuple(total / len(t) for total, t in zip(totals, tokens, strict=True)))
-
-
-def _greedy(max_new_tokens: int, ends: frozenset[int], tokenizer: Any) -> dict[str, Any]:
-    """Return arguments of `generate` that make it greedy whatever a model's own generation config says."""
-    return {
-        "max_new_tokens": max_new_tokens,
-        "do_sample": False,
-        "num_beams": 1,
-        "repetition_penalty": 1.0,
-        "no_repeat_ngram_size": 0,
-        "temperature": None,
-        "top_p": None,
-        "top_k": None,
-        "eos_token_id": sorted(ends) or None,
-        "pad_token_id": tokenizer.pad_token_id,
-    }

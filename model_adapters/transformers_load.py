@@ -71,7 +71,9 @@ def load_model(
         try:
             model = model if placement.options else model.to(placement.device)
         except (RuntimeError, torch.OutOfMemoryError) as error:
-            raise ModelError(f"{card.name}: does not fit on {placement.device} ({_one_line(error)})") from error
+            raise ModelError(
+                f"{card.name}: does not fit on {placement.device} ({_one_line(error)})"
+            ) from error
     return Loaded(model.eval(), processor, exact, placement.device)
 
 
@@ -112,7 +114,9 @@ def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
         return AutoModelForCausalLM
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not (trust_remote_code and remote):
         hint = "; it may need --trust-remote-code" if remote else ""
-        raise ModelError(f"{name}: {config.model_type} is no image-and-text model that transformers knows{hint}")
+        raise ModelError(
+            f"{name}: {config.model_type} is no image-and-text model that transformers knows{hint}"
+        )
     return AutoModelForImageTextToText
 
 
@@ -137,7 +141,9 @@ def _placement(device: str, name: str) -> _Placement:
     if wanted.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"{name}: no CUDA device here; use --device cpu or leave --device out")
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"{name}: there is no {device}; this machine has {torch.cuda.device_count()} CUDA devices")
+        raise ModelError(
+            f"{name}: there is no {device}; this machine has {torch.cuda.device_count()} CUDA devices"
+        )
     if wanted.type == "mps" and not torch.backends.mps.is_available():
         raise ModelError(f"{name}: no MPS device here; use --device cpu or leave --device out")
     return _Placement(wanted)

@@ -168,7 +168,9 @@ def pool_images(
         return _segment_means(pooled, units)
     rows = output.reshape(-1, width)
     if drop_first or any(rows.shape[0] * count % total for count in units):
-        raise CaptureError(f"{where}: an output of shape {tuple(output.shape)} cannot be shared by units {units}")
+        raise CaptureError(
+            f"{where}: an output of shape {tuple(output.shape)} cannot be shared by units {units}"
+        )
     return _segment_means(rows, tuple(rows.shape[0] * count // total for count in units))
 
 
@@ -195,7 +197,7 @@ class _DecoderMean:
     def __call__(self, states: Tensor, where: str) -> Tensor:
         if states.ndim != 3 or states.shape[1] != self._length:
             raise CaptureError(
-                f"{where}: an output of shape {tuple(states.shape)} where a prompt of {self._length} tokens ran"
+                f"{where}: an output of shape {tuple(states.shape)} for prompts of {self._length} tokens"
             )
         span = states[:, self._start : self._stop]
         if self._uniform:

@@ -23,6 +23,7 @@ ABSENT_LOG_PROBABILITY = float(np.log(1e-12))  # of a class without a training i
 _MAX_ITERATIONS = 500
 _COPIES_OF_FEATURES = 6  # single-precision arrays of the size of a site's features alive at the peak
 _COPIES_OF_LOGITS = 6
+_COPIES_OF_WEIGHTS = 28  # the solver's ten pairs, and weights, gradient, direction and their kin
 
 
 class NotConverged(UserWarning):
@@ -152,12 +153,11 @@ def _check(
 def _sites_at_once(train: Floats, columns: int, memory_bytes: int) -> int:
     _, images, width = train.shape
     rank = min(images, width)
-    history = 2 * 10 + 8
     per_site = 4 * (
         _COPIES_OF_FEATURES * images * width
         + 4 * rank * max(images, width)
         + _COPIES_OF_LOGITS * images * columns
-        + history * columns * (rank + 1)
+        + _COPIES_OF_WEIGHTS * columns * (rank + 1)
     )
     return max(1, memory_bytes // per_site)
 
@@ -176,7 +176,6 @@ def _fit_paths(
     # penalty on the latter is twice the penalty on the former.
     penalties = torch.tensor([(2 if classes == 2 else 1) / c for c in strengths], dtype=torch.float64)
     paths = np.empty((sites, len(strengths), classes, width + 1), np.float32)
-    converged = np.empty((sites, len(strengths)), bool)
     rotated, rotations = _rotate(data)
     found, solved = solve_softmax(
         rotated, target, classes, penalties.to(device), tolerance=TOLERANCE, max_iterations=_MAX_ITERATIONS
@@ -195,8 +194,7 @@ def _fit_paths(
     for site, rotation in enumerate(rotations):
         rank = rotation.shape[1]
         paths[site, ..., :-1] = (found[site, ..., :rank] @ rotation.T).cpu().numpy()
-    converged[:] = solved.cpu().numpy()
-    return paths, converged
+    return paths, solved.cpu().numpy()
 
 
 def _rotate(features: Tensor) -> tuple[Tensor, list[Tensor]]:

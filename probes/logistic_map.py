@@ -136,7 +136,7 @@ def _unpack(parameters: Floats, classes: int) -> tuple[float, Floats, Floats]:
 def _objective(
     parameters: Floats, plain: Floats, centred: Floats, target: Floats, penalty: float, given: float
 ) -> tuple[float, Floats]:
-    """Return the penalised log-loss per image and its gradient; `given` is the slope that leaves the scores."""
+    """Return the penalised log-loss per image and its gradient; `given` is the slope t = 1."""
     images, classes = target.shape
     slope, intercept, extra = _unpack(parameters, classes)
     logits = slope * plain + centred @ extra.T + intercept

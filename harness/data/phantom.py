@@ -146,7 +146,7 @@ def _lesion(
     )
     present = (labels != NORMAL)[:, None, None]
     y, x = draws.uniform(17.0, 48.0), draws.uniform(12.0, 52.0)
-    radius = draws.uniform(5.5, 10.5)
+    radius = draws.uniform(6.0, 11.0)
     aspect = draws.uniform(0.62, 1.0) + malignant * draws.uniform(0.05, 0.4)  # height over width
     dy, dx = (depth - y) / np.sqrt(aspect), (lateral - x) * np.sqrt(aspect)
     distance = np.sqrt(dy**2 + dx**2) + 1e-9
@@ -157,14 +157,14 @@ def _lesion(
     darkness = draws.uniform(0.0, 1.0)
     level = (
         cyst * (-19.0 - 9.0 * darkness)
-        + benign * (-8.0 - 6.0 * darkness)
-        + malignant * (-8.5 - 6.5 * darkness)
-        + calcified * (-6.0 - 6.0 * darkness)
+        + benign * (-7.0 - 5.0 * darkness)
+        + malignant * (-9.5 - 6.0 * darkness)
+        + calcified * (-8.0 - 6.0 * darkness)
     )
     behind = _step(depth - y - 0.6 * radius) * np.exp(-(((lateral - x) / (0.75 * radius)) ** 4))
     trail = draws.uniform(0.0, 1.0)
-    below = cyst * (1.5 + 4.5 * trail) + benign * (3.0 * trail - 1.0) - malignant * (1.0 + 6.0 * trail)
-    below = below - calcified * 4.0 * trail
+    below = cyst * (1.5 + 4.5 * trail) + benign * (3.5 * trail - 0.5) - malignant * (2.5 + 5.5 * trail)
+    below = below - calcified * 3.0 * trail
     echo = echo + below * behind * (1.0 - inside)
     capsule = (benign + calcified) * draws.uniform(0.0, 3.0)
     echo = echo + capsule * np.exp(-(((distance - outline) / 1.1) ** 2))
@@ -182,7 +182,7 @@ def _outline(malignant: np.ndarray, draws: _Draws, sine: np.ndarray, cosine: np.
     )
     outline = outline + third * np.cos(phase[1]) * (4.0 * cosine**3 - 3.0 * cosine)
     position = draws.uniform(-0.25, 0.25, _SPICULES)
-    length = draws.uniform(0.05, 0.85, _SPICULES)
+    length = draws.uniform(0.1, 1.0, _SPICULES)
     turn = draws.uniform(0.0, 2.0 * np.pi)
     for k in range(_SPICULES):
         centre = (turn + (k + position[k]) * (2.0 * np.pi / _SPICULES))[malignant]
@@ -200,7 +200,7 @@ def _grains(
     `dy` and `dx` are in lesion radii, `sharpness` is the lesion's radius over that of a grain.
     """
     turn, reach = draws.uniform(0.0, 2.0 * np.pi, _GRAINS), draws.uniform(0.0, 0.75, _GRAINS)
-    gain = draws.uniform(2.0, 19.0, _GRAINS)
+    gain = draws.uniform(6.0, 24.0, _GRAINS)
     grains = np.zeros(np.broadcast_shapes(dy.shape, dx.shape))
     dy, dx, sharpness = dy[calcified], dx[calcified], sharpness[calcified]
     for k in range(_GRAINS):

@@ -31,7 +31,7 @@ def layer_curve(record: Record, readout: str) -> str:
     probes = [p for p in record.probes if p.readout == readout]
     names = _axis(probes)
     places = {name: place for place, name in enumerate(names)}
-    figure = Figure(figsize=(max(7.0, 0.32 * len(names) + 3.2), 4.4), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 0.32 * len(names) + 3.2), 4.8), layout="constrained")
     axes = figure.add_subplot()
     for series in COLOURS:
         _draw_series(axes, series, [p for p in probes if _series(p) == series], places)
@@ -116,4 +116,4 @@ def _dress(axes, names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9)
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

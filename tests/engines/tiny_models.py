@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 CORPUS = (
@@ -60,8 +60,13 @@ GEMMA = (
 )
 
 
-def tokenizer(special: tuple[str, ...], *, vocabulary: int = 320, **options: Any) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer; `special` tokens follow `<pad>`, `<s>` and `</s>`."""
+def tokenizer(
+    special: tuple[str, ...], *, vocabulary: int = 320, begins: bool = False, **options: Any
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer; `special` tokens follow `<pad>`, `<s>` and `</s>`.
+
+    With `begins` it puts `<s>` before every text, as those of Llama and Gemma do.
+    """
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -73,6 +78,8 @@ def tokenizer(special: tuple[str, ...], *, vocabulary: int = 320, **options: Any
         show_progress=False,
     )
     backend.train_from_iterator(CORPUS, trainer)
+    if begins:
+        backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     named_tokens = options.pop("extra_special_tokens", {})
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -114,7 +121,7 @@ def llava_clip(folder: Path) -> Path:
         LlavaProcessor,
     )
 
-    text_tokenizer = tokenizer(("<image>",))
+    text_tokenizer = tokenizer(("<image>",), begins=True)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**VISION, image_size=32, patch_size=8, projection_dim=16),
         text_config=LlamaConfig(**_text(text_tokenizer)),
@@ -123,7 +130,9 @@ def llava_clip(folder: Path) -> Path:
         vision_feature_select_strategy="default",
     )
     processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        image_processor=CLIPImageProcessorPil(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
         tokenizer=text_tokenizer,
         patch_size=8,
         vision_feature_select_strategy="default",
@@ -164,7 +173,7 @@ def llava_siglip(folder: Path) -> Path:
 
 
 def llava_next(folder: Path) -> Path:
-    """LLaVA-NeXT: several tiles an image, their number depending on its shape; Mistral decoder."""
+    """LLaVA-NeXT: tiles, as many as the picture's shape asks for; the tokenizer begins prompts."""
     from transformers import (
         CLIPVisionConfig,
         LlavaNextConfig,
@@ -174,7 +183,7 @@ def llava_next(folder: Path) -> Path:
         MistralConfig,
     )
 
-    text_tokenizer = tokenizer(("<image>",))
+    text_tokenizer = tokenizer(("<image>",), begins=True)
     pinpoints = [[32, 64], [64, 32], [64, 64]]
     config = LlavaNextConfig(
         vision_config=CLIPVisionConfig(**VISION, image_size=32, patch_size=8, projection_dim=16),
@@ -192,7 +201,7 @@ def llava_next(folder: Path) -> Path:
         patch_size=8,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=VICUNA,
+        chat_template=VICUNA.removeprefix("{{ bos_token }}"),
     )
     return _save(folder, config, processor, LlavaNextForConditionalGeneration, eos=2)
 
@@ -200,7 +209,14 @@ def llava_next(folder: Path) -> Path:
 def _qwen(folder: Path, name: str, vision: dict[str, Any], text: dict[str, Any], processor_name: str) -> Path:
     import transformers
 
-    special = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    special = (
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    )
     text_tokenizer = tokenizer(special, eos_token="<|im_end|>")
     ids = {token: text_tokenizer.convert_tokens_to_ids(token) for token in special}
     config = getattr(transformers, f"{name}Config")(
@@ -221,14 +237,21 @@ def _qwen(folder: Path, name: str, vision: dict[str, Any], text: dict[str, Any],
     model_class = getattr(transformers, f"{name}ForConditionalGeneration")
     image_processor.save_pretrained(folder)
     text_tokenizer.chat_template = template
-    return _save(folder, config, _Parts(processor_name, image_processor, text_tokenizer), model_class, eos=eos)
+    return _save(
+        folder, config, _Parts(processor_name, image_processor, text_tokenizer), model_class, eos=eos
+    )
 
 
 class _Parts:
     """Saves a processor whose video half cannot be made without torchvision, as released models store it."""
 
     def __init__(self, name: str, image_processor: Any, text_tokenizer: Any, **settings: Any) -> None:
-        self.name, self.image_processor, self.tokenizer, self.settings = name, image_processor, text_tokenizer, settings
+        self.name, self.image_processor, self.tokenizer, self.settings = (
+            name,
+            image_processor,
+            text_tokenizer,
+            settings,
+        )
 
     def save_pretrained(self, folder: Path) -> None:
         import json
@@ -303,9 +326,13 @@ def gemma3(folder: Path) -> Path:
         SiglipVisionConfig,
     )
 
-    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    named = {
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+        "image_token": "<image_soft_token>",
+    }
     special = ("<start_of_turn>", "<end_of_turn>", *named.values())
-    text_tokenizer = tokenizer(special, extra_special_tokens=named)
+    text_tokenizer = tokenizer(special, begins=True, extra_special_tokens=named)
     ids = {name: text_tokenizer.convert_tokens_to_ids(token) for name, token in named.items()}
     config = Gemma3Config(
         vision_config=SiglipVisionConfig(**VISION, image_size=32, patch_size=4, vision_use_head=False),
@@ -380,7 +407,7 @@ def idefics3(folder: Path) -> Path:
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
     special = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>")
-    text_tokenizer = tokenizer(special, vocabulary=340)
+    text_tokenizer = tokenizer(special, vocabulary=340, begins=True)
     config = Idefics3Config(
         vision_config=Idefics3VisionConfig(**VISION, image_size=32, patch_size=8),
         text_config=LlamaConfig(**_text(text_tokenizer)),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.answers import outcome, read_class, wordings_of
+from tasks import catalog
 from tests.harness.small_tasks import make_task
 
 LESION = make_task(("N", "normal", "no lesion"), ("B", "benign"), ("M", "malignant"))
@@ -36,6 +37,7 @@ LESION_REPLIES = [
     ("__benign__", BENIGN),
     (r"\boxed{benign}", BENIGN),
     ("benign\u200b", BENIGN),
+    ("be\u00adnign", BENIGN),  # a soft hyphen
     ("ＢＥＮＩＧＮ", BENIGN),
     # in a sentence
     ("This breast ultrasound shows a malignant lesion.", MALIGNANT),
@@ -83,6 +85,8 @@ LESION_REPLIES = [
     # perhaps denied
     ("The mass does not look at all benign", None),
     ("No mass, nodule or malignant lesion", None),
+    ("No benign lesion, cyst or malignant mass", None),
+    ("Benign, I am unsure whether malignant", None),
     ("Not sure, benign or malignant", None),
     ("not, it seems, benign", None),
     ("I am unable to say if it is benign", None),
@@ -119,6 +123,7 @@ def test_a_reply_about_a_lesion(reply: str, read: int | None) -> None:
         ("No signs of pneumonia; normal.", HEALTHY),
         ("normal\n\nno signs of pneumonia", HEALTHY),
         ("Normal lungs, negative for pneumonia", HEALTHY),
+        ("normal lungs negative for pneumonia", HEALTHY),
         ("Pneumonia: no", None),
         ("Pneumonia: yes", PNEUMONIA),
         ("pneumonia is absent", None),
@@ -189,6 +194,18 @@ def test_a_reply_of_100_kb_is_read_in_time(text: str) -> None:
     started = time.perf_counter()
     read_class(text, wordings_of(LESION))
     assert time.perf_counter() - started < 3
+
+
+@pytest.mark.parametrize("name", catalog.shipped_names())
+@pytest.mark.parametrize(
+    "form", ["{}", "{}.", "**{}**", "The answer is {}.", "This image shows {}", "<answer>{}</answer>"]
+)
+def test_every_word_of_every_shipped_task_is_read_as_its_class(name: str, form: str) -> None:
+    task = catalog.load(name)
+    for index, cls in enumerate(task.classes):
+        for word in (cls.name, cls.wording, *cls.aliases):
+            for spelling in (word, word.upper(), word.capitalize()):
+                assert read_class(form.format(spelling), wordings_of(task)) == index, spelling
 
 
 @given(st.text(max_size=200))

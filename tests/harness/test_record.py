@@ -68,6 +68,7 @@ def record_of(**changes: Any) -> dict[str, Any]:
         },
         "health": None,
         "probes": [],
+        "permutation": None,
         "diagnosis": None,
         "configuration": {"seed": 0, "nested": {"list": [1, 2]}},
         "cost": {

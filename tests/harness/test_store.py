@@ -263,7 +263,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert "File too large" in process.stderr
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    write_atomically(path, "new")
+    with path.open() as reader:
+        write_atomically(path, "new")
+        assert reader.read() == "old"  # who reads meanwhile sees the old file whole
     assert path.read_text() == "new"
 
 

@@ -66,6 +66,9 @@ def test_the_strength_is_the_one_with_the_lowest_validation_log_loss():
             losses[site, column] = -scores[np.arange(len(validation[1])), validation[1]].mean()
     np.testing.assert_allclose(probes.validation_log_loss, losses, atol=2e-3)
     np.testing.assert_array_equal(probes.strength, np.asarray(grid)[losses.argmin(axis=1)])
+    scores = probes.predict(validation[0])
+    of_label = np.take_along_axis(scores, validation[1][None, :, None], axis=2)
+    np.testing.assert_allclose(-of_label.mean(axis=(1, 2)), losses.min(axis=1), atol=2e-3)
 
 
 def test_equal_losses_go_to_the_stronger_penalty():

@@ -107,6 +107,15 @@ def test_a_healthy_rising_curve_is_not_limited_by_noise_and_a_deep_noisy_one_is(
     assert health(outcomes(true_curve("flat", 64), 0.2, 150, rng), np.arange(150), draws=300).noise_limited
 
 
+def test_noise_in_the_minimum_alone_can_limit_a_score():
+    """Without a volatility penalty only the growth factor is left, which the noisy minimum inflates."""
+    correct = (np.random.default_rng(0).random((64, 30)) < 0.8).astype(float)
+    result = health(correct, np.arange(30), weight=0.0, draws=300)
+    assert result.fhs > 0.85
+    assert result.low < 0.8
+    assert result.noise_limited
+
+
 def test_images_of_one_patient_widen_the_interval():
     rng = np.random.default_rng(0)
     correct = np.repeat(outcomes(true_curve("rising", 5), 0.1, 100, rng), 4, axis=1)

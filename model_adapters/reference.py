@@ -1,0 +1,336 @@
+"""R, the reference classifier: a small convolutional network trained from scratch by one fixed recipe.
+
+It says how much of the class the training images teach without any pretraining, and so is the ceiling that
+a model's vision layers are held against. Nothing is tuned per task: what depends on the task is the number
+of classes, and which of a few snapshots has the lowest log-loss on the validation images.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+Images = NDArray[np.uint8]
+Integers = NDArray[np.integer]
+
+NAME = "small CNN from scratch"
+RECIPE_VERSION = 1  # raised with every change that can change a prediction
+SIZE = 64  # side of the pictures that it sees, in pixels
+
+_THREADS = 1  # fixed while it works: sums over threads round differently for another number of them
+_PREDICTED_AT_ONCE = 256
+_MEASURED_AT_ONCE = 128
+_TEMPERATURES = np.geomspace(0.25, 4.0, 33)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How R is trained; the defaults are the recipe of every task.
+
+    `rotation` is in degrees, `shift` in half picture widths, `zoom` in nats of the scale, `contrast` and
+    `brightness` in standard deviations of the training pixels: largest values of a uniform draw.
+    """
+
+    width: int = 24  # channels after the first layer; doubled twice
+    steps: int = 600
+    batch: int = 64
+    learning_rate: float = 4e-3
+    warm_up: float = 0.1  # share of the steps
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    averaging: float = 0.99  # decay of the weights' moving average, from which R predicts
+    snapshots: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)  # shares of the steps
+    rotation: float = 10.0
+    shift: float = 0.12
+    zoom: float = 0.12
+    contrast: float = 0.1
+    brightness: float = 0.1
+    measured: int = 1024  # training images on which a snapshot's batch statistics are measured
+
+
+RECIPE = Recipe()
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The trained classifier.
+
+    `step` is the snapshot that was kept and `validation_log_loss` its log-loss in nats, after the
+    temperature; `temperature` divides the scores. `mean` and `deviation` (3,) standardise the pixels.
+    """
+
+    classes: int
+    step: int
+    temperature: float
+    validation_log_loss: float
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    device: str
+    network: nn.Module = field(repr=False)
+
+    def predict(self, images: Images) -> NDArray[np.float64]:
+        """Return log-probabilities (images, classes), the mean over each picture and its mirror image.
+
+        Raises:
+            ValueError: the images are not uint8 of the shape (images, 64, 64, 3).
+        """
+        _check_images("images", images)
+        with _fixed_threads():
+            scores = _scores(self.network, _tensor(images, self.mean, self.deviation), self.device)
+        return _log_probabilities(scores, self.temperature)
+
+
+def to_reference_pixels(image: Image.Image) -> Images:
+    """Return the picture as R sees it: RGB, (64, 64, 3), bicubic with antialiasing, stretched to a square."""
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def train_reference(
+    train_images: Images,
+    train_labels: Integers,
+    validation_images: Images,
+    validation_labels: Integers,
+    classes: int,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    recipe: Recipe = RECIPE,
+) -> Reference:
+    """Train R. On the CPU the same arguments give the same network; no global random state is touched.
+
+    The number of steps is fixed whatever the number of images, so it takes the same time on every task.
+    The loss is unweighted, as that of the probes it is compared with: its log-probabilities hold the
+    classes' shares in training.
+
+    Args:
+        train_images: uint8 (images, 64, 64, 3), RGB; see `to_reference_pixels`.
+        train_labels: (images,), from 0 to `classes` - 1.
+        validation_images: choose the snapshot and the temperature.
+        validation_labels: as `train_labels`.
+        classes: number of classes of the task.
+        seed: of the initial weights, the order of the images and the augmentation.
+        device: where torch computes.
+        recipe: other settings, for tests and trials; a record states R of the default recipe.
+
+    Raises:
+        ValueError: shapes or labels do not fit together, or a split is empty.
+    """
+    for name, images, labels in (
+        ("train", train_images, train_labels),
+        ("validation", validation_images, validation_labels),
+    ):
+        _check_images(name, images)
+        if labels.shape != (len(images),) or len(labels) == 0:
+            raise ValueError(f"reference: {name}: {labels.shape} labels for {len(images)} images")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"reference: {name}: labels {labels.min()} to {labels.max()}, {classes} classes")
+    mean = train_images.mean(axis=(0, 1, 2), dtype=np.float64)
+    deviation = np.maximum(train_images.std(axis=(0, 1, 2), dtype=np.float64), 1.0)  # a constant channel
+    mean, deviation = mean.astype(np.float32), deviation.astype(np.float32)
+    pixels, validation = (_tensor(x, mean, deviation) for x in (train_images, validation_images))
+    target = torch.from_numpy(train_labels.astype(np.int64))
+    best: tuple[float, float, int, nn.Module] | None = None
+    with _fixed_threads():
+        for step, network in _snapshots(pixels, target, classes, seed, device, recipe):
+            scores = _scores(network, validation, device)
+            loss, temperature = _temper(scores, validation_labels)
+            if best is None or loss < best[0]:
+                best = loss, temperature, step, network
+    assert best is not None  # a recipe without snapshots is refused by `_snapshots`
+    loss, temperature, step, network = best
+    return Reference(
+        classes=classes,
+        step=step,
+        temperature=temperature,
+        validation_log_loss=loss,
+        mean=mean,
+        deviation=deviation,
+        device=device,
+        network=network,
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.norm(self.convolution(x)))
+
+
+class _Network(nn.Module):
+    """Three strided convolutions, a residual block after the last two, mean and maximum over the picture."""
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_strided(3, width, 5),
+            *_strided(width, 2 * width, 3),
+            _Residual(2 * width),
+            *_strided(2 * width, 4 * width, 3),
+            _Residual(4 * width),
+        )
+        self.head = nn.Linear(8 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(x)
+        return self.head(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))
+
+
+def _strided(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+def _initial(classes: int, width: int, generator: torch.Generator) -> nn.Module:
+    """Make the network without torch's global generator."""
+    with torch.device("meta"):
+        network = _Network(classes, width)
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
+            nn.init.zeros_(module.bias)
+    return network
+
+
+def _snapshots(
+    pixels: Tensor, target: Tensor, classes: int, seed: int, device: str, recipe: Recipe
+) -> Iterator[tuple[int, nn.Module]]:
+    """Train, and yield the averaged network at the recipe's snapshots."""
+    wanted = {max(1, round(share * recipe.steps)) for share in recipe.snapshots}
+    if recipe.steps not in wanted:
+        raise ValueError(
+            f"reference: snapshots at {sorted(wanted)} of {recipe.steps} steps leave out the last"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    network = _initial(classes, recipe.width, generator).to(device, memory_format=torch.channels_last)
+    averaged = copy.deepcopy(network)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    for step, chosen in enumerate(_batches(len(pixels), recipe, generator), start=1):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * _schedule(step / recipe.steps, recipe.warm_up)
+        batch = _augment(pixels[chosen], recipe, generator)
+        scores = network(batch.to(device).contiguous(memory_format=torch.channels_last))
+        loss = functional.cross_entropy(
+            scores, target[chosen].to(device), label_smoothing=recipe.label_smoothing
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            kept = min(recipe.averaging, step / (10 + step))  # forget the initial weights soon
+            for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - kept)
+        if step in wanted:
+            snapshot = copy.deepcopy(averaged)
+            _measure_batch_statistics(snapshot, pixels[: recipe.measured], device)
+            yield step, snapshot
+
+
+def _schedule(progress: float, warm_up: float) -> float:
+    """Linear warm-up, then a cosine to 0."""
+    if progress < warm_up:
+        return progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def _batches(images: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of every step's images; each image comes once before any comes again."""
+    needed = recipe.steps * recipe.batch
+    rounds = [torch.randperm(images, generator=generator) for _ in range(-(-needed // images))]
+    yield from torch.cat(rounds)[:needed].split(recipe.batch)
+
+
+def _augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Mirror, turn, zoom and shift pictures (images, 3, 64, 64), and change contrast and brightness."""
+    draws = torch.rand(7, len(x), generator=generator) * 2 - 1
+    angle, zoom = draws[0] * math.radians(recipe.rotation), torch.exp(draws[1] * recipe.zoom)
+    mirror = torch.where(draws[2] < 0, -1.0, 1.0)
+    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    rows = [
+        torch.stack([mirror * cosine, -sine, draws[3] * recipe.shift], dim=1),
+        torch.stack([mirror * sine, cosine, draws[4] * recipe.shift], dim=1),
+    ]
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
+    moved = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    contrast = torch.exp(draws[5] * recipe.contrast)[:, None, None, None]
+    return moved * contrast + draws[6, :, None, None, None] * recipe.brightness
+
+
+@torch.no_grad()
+def _measure_batch_statistics(network: nn.Module, pixels: Tensor, device: str) -> None:
+    """Set the running statistics to those of the averaged weights, which no batch has seen."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over batches
+    network.train()
+    for batch in pixels.split(_MEASURED_AT_ONCE):
+        network(batch.to(device).contiguous(memory_format=torch.channels_last))
+    network.eval()
+
+
+@torch.no_grad()
+def _scores(network: nn.Module, pixels: Tensor, device: str) -> NDArray[np.float64]:
+    """Return scores (2, images, classes) of the pictures and of their mirror images."""
+    found = []
+    for batch in pixels.split(_PREDICTED_AT_ONCE):
+        both = [x.to(device).contiguous(memory_format=torch.channels_last) for x in (batch, batch.flip(3))]
+        found.append(torch.stack([network(x) for x in both]).double().cpu())
+    return torch.cat(found, dim=1).numpy()
+
+
+def _log_probabilities(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    logits = torch.from_numpy(scores / temperature).log_softmax(dim=2)
+    return (logits.logsumexp(dim=0) - math.log(len(scores))).numpy()
+
+
+def _temper(scores: NDArray[np.float64], labels: Integers) -> tuple[float, float]:
+    """Return the lowest log-loss over temperatures, and its temperature (Guo et al. 2017)."""
+    rows = np.arange(len(labels))
+    losses = [-_log_probabilities(scores, t)[rows, labels].mean() for t in _TEMPERATURES]
+    best = int(np.argmin(losses))
+    return float(losses[best]), float(_TEMPERATURES[best])
+
+
+def _tensor(images: Images, mean: NDArray[np.float32], deviation: NDArray[np.float32]) -> Tensor:
+    standard = (images.astype(np.float32) - mean) / deviation
+    return torch.from_numpy(np.ascontiguousarray(standard.transpose(0, 3, 1, 2)))
+
+
+def _check_images(name: str, images: Images) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIZE, SIZE, 3):
+        raise ValueError(
+            f"reference: {name}: {images.dtype} {images.shape}; expected uint8 (images, {SIZE}, {SIZE}, 3)"
+        )
+
+
+@contextmanager
+def _fixed_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,42 @@
+"""Tiny models, built once a session and loaded by the real code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_adapters.registry import load_engine, resolve
+from model_adapters.transformers_engine import TransformersEngine
+from tests.engines.tiny_models import BUILDERS
+
+Loader = Callable[..., TransformersEngine]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tiny models run many times faster so
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of a tiny model, building it when it is first asked for."""
+    root = tmp_path_factory.mktemp("tiny")
+    return cache(lambda name: BUILDERS[name](root / name))
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_folder: Callable[[str], Path]) -> Loader:
+    """Return a tiny model's engine for a batch size, loaded once for each."""
+
+    @cache
+    def load(name: str, batch_size: int = 8) -> TransformersEngine:
+        card = resolve([str(tiny_folder(name))])[0].card
+        engine = load_engine(card, device="cpu", batch_size=batch_size)
+        assert isinstance(engine, TransformersEngine)
+        return engine
+
+    return load

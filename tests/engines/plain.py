@@ -1,0 +1,132 @@
+"""What an engine computes, computed plainly: one image at a time, no padding, no cache, no hooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from model_adapters.interface import Query
+from model_adapters.processors import load_processor
+
+TURN_ENDS = {
+    "llava_clip": "</s>",
+    "llava_next": "</s>",
+    "gemma3": "<end_of_turn>",
+    "idefics3": "<end_of_utterance>",
+}
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture of random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def queries() -> tuple[Query, ...]:
+    """Questions whose pictures, prompts and labels differ in size, length and number."""
+    short, long = "normal or benign?", "A longer question: what does this image of a patient show?"
+    return (
+        Query("a", picture(32, 32, 1), short, ("normal", "benign", "malignant")),
+        Query("b", picture(64, 32, 2), long, ("A", "B", "C")),
+        Query("c", picture(40, 70, 3), short, ("benign", "malignant", "benign cyst")),
+        Query("d", picture(33, 32, 4), short, ("normal", "benign")),
+        Query("e", picture(100, 60, 5), "?", ("D", "pneumonia")),
+    )
+
+
+class PlainModel:
+    """A model and its processor, used as the library's documentation does."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+        self.processor = load_processor(str(folder), self.model.config, name)
+
+    def rendered(self, prompt: str) -> str:
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        turn = [{"role": "user", "content": content}]
+        return str(self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
+
+    def inputs(self, query: Query, answer: str = "") -> dict[str, Any]:
+        text = self.rendered(query.prompt) + answer
+        begins = self.name == "llava_next"  # the one template that leaves the first token to its tokenizer
+        made = self.processor(
+            text=[text], images=[[query.image]], return_tensors="pt", add_special_tokens=begins
+        )
+        accepted = inspect.signature(self.model.forward).parameters
+        return {key: value for key, value in made.items() if key in accepted}
+
+    def label_score(self, query: Query, label: str, *, ended: bool = False) -> tuple[float, int]:
+        """Return the sum of log p over a label's tokens, from one forward pass, and their number."""
+        space = " " if self.rendered(query.prompt).endswith(":") else ""
+        end = TURN_ENDS.get(self.name, "<|im_end|>") if ended else ""
+        start = self.inputs(query)["input_ids"].shape[1]
+        inputs = self.inputs(query, space + label + end)
+        with torch.no_grad():
+            logits = self.model(**inputs, use_cache=False).logits[0].float()
+        tokens = inputs["input_ids"][0, start:]
+        steps = torch.log_softmax(logits, -1)[start - 1 : -1]
+        return float(steps[torch.arange(len(tokens)), tokens].sum()), len(tokens)
+
+    def features(self, query: Query) -> dict[str, np.ndarray]:
+        """Return the pooled features that `output_hidden_states` and `get_image_features` give."""
+        inputs = self.inputs(query)
+        accepted = inspect.signature(self.model.get_image_features).parameters
+        pictures = {key: value for key, value in inputs.items() if key in accepted}
+        with torch.no_grad():
+            seen = self.model.get_image_features(**pictures, output_hidden_states=True, return_dict=True)
+            read = self.model(**inputs, output_hidden_states=True, use_cache=False)
+            found = {
+                f"vision.{i:02d}.mean": self._image_mean(h) for i, h in enumerate(seen.hidden_states[1:])
+            }
+            found["connector.00.mean"] = self._connector_mean(seen)
+        is_image = inputs["input_ids"][0] == self.model.config.image_token_id
+        for i, states in enumerate(read.hidden_states[1:-1]):
+            found[f"llm.{i:02d}.mean"] = states[0][is_image].mean(0).numpy()
+            found[f"llm.{i:02d}.last"] = states[0, -1].numpy()
+        return found
+
+    def normed_last_state(self, query: Query) -> np.ndarray:
+        """Return the decoder's last state at the last prompt token, after the final norm."""
+        with torch.no_grad():
+            read = self.model(**self.inputs(query), output_hidden_states=True, use_cache=False)
+        return read.hidden_states[-1][0, -1].numpy()
+
+    def image_tokens(self, query: Query) -> int:
+        """Return how many embeddings the model makes of an image."""
+        inputs = self.inputs(query)
+        accepted = inspect.signature(self.model.get_image_features).parameters
+        with torch.no_grad():
+            made = self.model.get_image_features(
+                **{key: value for key, value in inputs.items() if key in accepted}, return_dict=True
+            ).pooler_output
+        return sum(block.reshape(-1, block.shape[-1]).shape[0] for block in _listed(made))
+
+    def _image_mean(self, states: torch.Tensor) -> np.ndarray:
+        if states.ndim == 3 and getattr(self.model.config, "vision_feature_select_strategy", "") == "default":
+            states = states[:, 1:]
+        return states.reshape(-1, states.shape[-1]).mean(0).numpy()
+
+    def _connector_mean(self, seen: Any) -> np.ndarray:
+        if self.name == "llava_next":  # what it returns is already cut to the picture, with line breaks added
+            made = self.model.model.multi_modal_projector(seen.hidden_states[-2][:, 1:])
+            return made.flatten(0, 1).mean(0).numpy()
+        return torch.cat([b.reshape(-1, b.shape[-1]) for b in _listed(seen.pooler_output)]).mean(0).numpy()
+
+
+def _listed(made: Any) -> Iterable[torch.Tensor]:
+    return made if isinstance(made, list | tuple) else [made]
+
+
+@cache
+def plain_model(folder: Path, name: str) -> PlainModel:
+    """Load a model once."""
+    return PlainModel(folder, name)

@@ -1,0 +1,98 @@
+"""The package as users have it: from a wheel, in a folder with `tasks/` and `tests/` of its own, offline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import harness
+
+WRONG = "raise ImportError('the wrong package')\n"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and unpack it as an installer does. Returns a folder with `lib/` and the command."""
+    folder = tmp_path_factory.mktemp("installed")
+    built = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(folder),
+            str(ROOT),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "lib")
+    (folder / "harness").write_text("from harness.cli import main\nmain()\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    """A working folder whose own packages have our names."""
+    for name in ("tasks", "tests", "probes", "harness", "leaderboard"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            "raise ImportError('the wrong package')\n", encoding="utf-8"
+        )
+    return tmp_path
+
+
+def _run(installed: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(installed / "harness"), *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(installed / "lib"),
+            "OMP_NUM_THREADS": "1",
+            # Any attempt to reach a network would end here, at a port where nothing listens.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_wheel_runs_offline_in_a_folder_of_its_own(installed: Path, strange: Path) -> None:
+    done = _run(
+        installed, "eval", "--tasks", "phantom-200", "--models", "zoo", "--limit", "20", "--no-probe", "--offline",
+        folder=strange,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (strange / "results" / "zoo--llava-healthy" / "phantom-200" / "record.json").exists()
+
+
+def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path) -> None:
+    done = _run(installed, "tasks", "validate", folder=strange)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _run(installed, "tasks", "show", "busi", folder=strange).returncode == 0
+    assert "zoo/llava-healthy" in _run(installed, "models", "list", folder=strange).stdout
+    assert not (installed / "lib" / "tests").exists()
+    assert (installed / "lib" / "model_adapters" / "zoo" / "weights" / "NOTICE").exists()
+
+
+def test_python_m_harness_works_beside_packages_of_the_same_names(strange: Path) -> None:
+    (strange / "harness" / "__init__.py").unlink()
+    (strange / "harness").rmdir()
+    done = harness("tasks", "list", folder=strange)
+    assert done.returncode == 0, done.stderr
+    assert "phantom" in done.stdout
