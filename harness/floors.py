@@ -217,10 +217,10 @@ def _pixels(
     features = {name: fitted.transform(x).astype(np.float32)[None] for name, x in flat.items()}
     probe = fit_linear(features["train"], labels["train"], features["val"], labels["val"], classes)
     null = permutation_null(
-        features["train"],
+        [features["train"][0]],
         labels["train"],
         train_groups,
-        features["test"],
+        [features["test"][0]],
         labels["test"],
         classes,
         draws=PIXEL_DRAWS,
@@ -270,7 +270,7 @@ def _read(path: Path, key: str) -> Floors | None:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         _log.warning("%s: the floors are damaged (%s); computing them anew", path, error)
         return None
-    return Floors(key, **floors)  # type: ignore[arg-type]
+    return Floors(key, **floors)
 
 
 def _floor(name: FloorName, about: Sequence[Any], array: Callable[[str], Any]) -> Floor:

@@ -48,7 +48,7 @@ def _new(encoder: Any, title: str, seed: int) -> nn.Module:
             f"{title}: its vision encoder ({type(encoder).__name__}) has no configuration of its own"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return build(encoder.config, dtype=torch.float32)
 
 

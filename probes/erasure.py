@@ -56,8 +56,8 @@ def class_eraser(
     With W the inverse square root of the features' covariance and Q the orthogonal projection on the
     columns of W cov(x, class), P is W^+ Q W. Its rank is at most the number of classes less one.
 
-    With fewer images than a few times the width the sample covariance is a poor guide and the erasure does
-    not carry over to other images. `shrinkage` replaces the covariance S by (1 - s) S + s tr(S)/width I,
+    With fewer images than a few times the width the sample covariance is a poor guide, and the map moves
+    other images more than it need. `shrinkage` replaces the covariance S by (1 - s) S + s tr(S)/width I,
     s from 0 to 1; None takes Ledoit and Wolf's (2004) estimate. The classes' means are equal on the
     training images whatever s is; only the least change is then meant in the shrunk covariance.
 

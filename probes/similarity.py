@@ -1,4 +1,4 @@
-"""How alike two layers see the same images. A description: neither measure says what can be read from them."""
+"""How alike two layers see the same images: a description that says nothing of what can be read from them."""
 
 from __future__ import annotations
 

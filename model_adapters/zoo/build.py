@@ -47,20 +47,6 @@ def build_one(name: str, directory: Path) -> Path:
     return target
 
 
-def folder_of(name: str) -> Path:
-    """Return the folder inside the installed package that holds a built-in model.
-
-    Raises:
-        ModelError: if there is no such model, or the package is not installed as files.
-    """
-    source = _source(name)
-    if not isinstance(source, Path):
-        raise ModelError(
-            f"{name}: the package is not installed as files; write it out with `harness zoo build DIR`"
-        )
-    return source
-
-
 def _source(name: str) -> Traversable:
     for folder in _folders():
         if f"{GROUP}/{folder.name}" == name:

@@ -130,11 +130,9 @@ def _label_forward(subject: Subject, images: Sequence[Any], label: str) -> np.nd
 def _generated(subject: Subject, images: Sequence[Any], new_tokens: int) -> list[str]:
     inputs = subject.inputs(images)
     written = subject.model.generate(**inputs, max_new_tokens=new_tokens, do_sample=False)
-    return list(
-        subject.processor.tokenizer.batch_decode(
-            written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-        )
-    )
+    new = written[:, inputs["input_ids"].shape[1] :]
+    texts = subject.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+    return [text.strip() for text in texts]
 
 
 def _stacked(parts: Sequence[Any]) -> np.ndarray:

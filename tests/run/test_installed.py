@@ -74,9 +74,11 @@ def _run(installed: Path, *arguments: str, folder: Path) -> subprocess.Completed
 
 def test_wheel_runs_offline_in_a_folder_of_its_own(installed: Path, strange: Path) -> None:
     done = _run(
-        installed, "eval", "--tasks", "phantom-200", "--models", "zoo", "--limit", "20", "--no-probe", "--offline",
+        installed,
+        *("eval", "--tasks", "phantom-200", "--models", "zoo"),
+        *("--limit", "20", "--no-probe", "--offline"),
         folder=strange,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert (strange / "results" / "zoo--llava-healthy" / "phantom-200" / "record.json").exists()
 

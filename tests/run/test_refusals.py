@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,14 +137,9 @@ def test_no_room_in_the_output_folder(tmp_path: Path) -> None:
 
 def test_full_disk_is_one_line_before_any_work(tmp_path: Path) -> None:
     # A limit on the size of files makes the reservation for features fail as a full disk does.
-    script = 'ulimit -f 512; exec "$@"'
-    import os
-    import subprocess
-    import sys
-
+    command = [sys.executable, "-m", "harness", "eval", "--tasks", "phantom-200", *MODEL, "--output", "out"]
     done = subprocess.run(
-        ["bash", "-c", script, "-", sys.executable, "-m", "harness", "eval", "--tasks", "phantom-200", *MODEL]
-        + ["--output", "out"],
+        ["bash", "-c", 'ulimit -f 512; exec "$@"', "-", *command],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -160,10 +158,11 @@ def test_named_model_that_cannot_run_fails_and_the_rest_runs(tmp_path: Path) -> 
     broken = tmp_path / "models" / "broken"
     shutil.copytree(tmp_path / "models" / "llava-healthy", broken)
     (broken / "model.safetensors").write_bytes(b"no weights")
+    both = "models/broken,models/llava-healthy"
+    few = ["--limit", "8", "--no-probe"]
     done = harness(
-        "eval", "--tasks", "phantom-200", "--models", "models/broken,models/llava-healthy", "--limit", "8", "--no-probe",
-        "--output", "out", folder=tmp_path,
-    )  # fmt: skip
+        "eval", "--tasks", "phantom-200", "--models", both, *few, "--output", "out", folder=tmp_path
+    )
     assert done.returncode == 1
     assert (tmp_path / "out" / "llava-healthy" / "phantom-200" / "record.json").exists()
     assert "broken on phantom-200: failed" in done.stdout

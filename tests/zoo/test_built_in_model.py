@@ -134,15 +134,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_card_states_what_the_folder_holds(folder: Path) -> None:
-    from model_adapters.card import read_card
-    from model_adapters.zoo.build import folder_of
+    from model_adapters.registry import shipped_cards
 
-    cards = Path(__file__).parents[2] / "model_adapters" / "cards"
-    card = read_card(cards / "zoo-llava-healthy.yaml")
-    config = json.loads((folder_of(card.name) / "config.json").read_text())
+    card = shipped_cards()["zoo/llava-healthy"]
+    config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == [card.architecture]
     assert config["vision_config"]["num_hidden_layers"] == card.anatomy.vision_blocks
     assert config["text_config"]["num_hidden_layers"] == card.anatomy.llm_blocks
-    assert config["image_seq_length"] == card.anatomy.image_tokens
     consumed = config["vision_config"]["num_hidden_layers"] + config["vision_feature_layer"]
     assert consumed == card.anatomy.consumed_layer
