@@ -11,6 +11,7 @@ from harness import ask, prompts
 from harness.data.dataset import Dataset
 from harness.options import EvalOptions
 from model_adapters.card import ModelCard
+from model_adapters.interface import ModelDescription
 from model_adapters.revision import card_revision
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
@@ -65,6 +66,16 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
             "score_decimals": ask.SCORE_DECIMALS,
         },
         "packages": {name: package_version(name) for name in _PACKAGES},
+    }
+
+
+def engine_configuration(description: ModelDescription) -> dict[str, Any]:
+    """Describe a loaded engine: what can change an answer and is known only once the model is there."""
+    return {
+        "engine": description.engine,
+        "dtype": description.dtype,
+        "device_type": description.device.partition(":")[0],
+        "fingerprint": dict(description.fingerprint),
     }
 
 

@@ -74,7 +74,7 @@ def finished_record(store: RunStore, options: EvalOptions) -> Record | None:
 
 
 def _configuration(store: RunStore, options: EvalOptions) -> dict[str, Any]:
-    return {**store.configuration, "judgement": judgement_settings(options)}
+    return {**store.configuration, "loaded": store.engine, "judgement": judgement_settings(options)}
 
 
 def file_record(

@@ -131,7 +131,7 @@ def floors_key(dataset: Dataset, seed: int) -> str:
 
 def compute_floors(dataset: Dataset, key: str, *, seed: int = 0, progress: Step = silent) -> Floors:
     """Compute the floors; see `load_floors`."""
-    from model_adapters.reference import NAME, to_reference_pixels, train_reference
+    from model_adapters import reference
 
     splits = {name: dataset.split(name) for name in SPLITS}
     labels = {name: np.array([s.label for s in samples]) for name, samples in splits.items()}
@@ -140,22 +140,28 @@ def compute_floors(dataset: Dataset, key: str, *, seed: int = 0, progress: Step 
 
         def pixels(sample: Sample) -> NDArray[np.uint8]:
             advance(1)
-            return to_reference_pixels(dataset.read(sample))
+            return reference.to_reference_pixels(dataset.read(sample))
 
         for name, samples in splits.items():
             images[name] = np.stack([pixels(sample) for sample in samples])
     classes = len(dataset.task.classes)
     groups = {name: [s.group for s in samples] for name, samples in splits.items()}
     with progress("reference", 1, unit="fits") as advance:
-        fitted = train_reference(
-            images["train"], labels["train"], images["val"], labels["val"], classes, seed=seed
+        fitted = reference.train_reference(
+            images["train"],
+            labels["train"],
+            images["val"],
+            labels["val"],
+            classes,
+            seed=seed,
+            recipe=reference.RECIPE,
         )
         scores = {name: fitted.predict(images[name]) for name in PREDICTED}
         advance(1)
     p = fixed_predictions_p(scores["test"].argmax(axis=1), labels["test"], groups["test"], seed=seed)
     return Floors(
         key=key,
-        reference=Floor("reference", f"{NAME}, step {fitted.step}", seed, scores, p),
+        reference=Floor("reference", reference.NAME, seed, scores, p),
         pixels=_pixels(images, labels, groups["train"], classes, seed),
         majority=_majority(labels, classes, seed),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from harness import ask
-from harness.configuration import make_configuration
+from harness.configuration import engine_configuration, make_configuration
 from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
@@ -37,6 +37,7 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
             console.say(f"{planned.title}: {_sizes(dataset)}")
             with timing.of("load"):
                 engine = load()
+            store.pin_engine(engine_configuration(engine.description))
             observe = options.probe and bool(engine.sites)
             images = ask.asked_images(dataset, probe=observe)
             _answer(store, engine, dataset, images, observe, planned, timing, console)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,12 +88,14 @@ class RunStore:
     ) -> None:
         if self._features is not None:
             self._features.close()
+        if kind is not None and not self._done:
+            self._remove_traces()
         self._lock.release()  # its file stays: who removes it lets two others lock two files of one name
 
     def _open(self) -> None:
         if self._overwrite:
             self.clear()
-        found = self._stored_configuration()
+        found = self._read_json(self._directory / "configuration.json")
         if found is not None and configuration_id(found) != self.id:
             changed = ", ".join(_differences(found, self.configuration)) or "its settings"
             raise StoreError(
@@ -105,20 +108,10 @@ class RunStore:
                     f"{self.folder}: holds results without the configuration they came from; "
                     "choose another --output, or replace them with --overwrite"
                 )
-            try:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                write_atomically(
-                    self._directory / "configuration.json",
-                    json.dumps(self.configuration, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
-                )
-            except OSError as error:
-                raise StoreError(
-                    f"{self.folder}: cannot be written ({error.strerror}); choose another --output"
-                ) from error
+            self._write_json(self._directory / "configuration.json", self.configuration)
         self._read_answers()
 
-    def _stored_configuration(self) -> dict[str, Any] | None:
-        path = self._directory / "configuration.json"
+    def _read_json(self, path: Path) -> dict[str, Any] | None:
         if not path.exists():
             return None
         try:
@@ -126,6 +119,15 @@ class RunStore:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read ({error}); replace the run with --overwrite") from error
         return stored
+
+    def _write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another --output"
+            ) from error
 
     def clear(self) -> None:
         """Remove what an earlier run left in the folder, and nothing else.
@@ -143,6 +145,36 @@ class RunStore:
             raise StoreError(
                 f"{error.filename}: cannot be removed ({error.strerror}); choose another --output"
             ) from error
+
+    def _remove_traces(self) -> None:
+        """Leave nothing behind of a run that failed before its first batch."""
+        with suppress(StoreError, OSError):  # the failure itself is what the user must hear of
+            self.clear()
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
+
+    # -- the engine ----------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> dict[str, Any] | None:
+        """What `pin_engine` stored; None before."""
+        return self._read_json(self._directory / "engine.json")
+
+    def pin_engine(self, engine: Mapping[str, Any]) -> None:
+        """Store what is known of an engine once it is loaded, or check that it is the stored one.
+
+        Raises:
+            StoreError: answers were stored with another engine, device type, dtype or attention.
+        """
+        current: dict[str, Any] = json.loads(json.dumps(engine))
+        stored = self.engine
+        if stored is None:
+            self._write_json(self._directory / "engine.json", current)
+        elif stored != current:
+            raise StoreError(
+                f"{self.folder}: was begun with another engine ({', '.join(_differences(stored, current))} "
+                "differ); choose another --output, or replace it with --overwrite"
+            )
 
     def _read_answers(self) -> None:
         """Read the batches that count; cut off a last line that a kill left unfinished."""

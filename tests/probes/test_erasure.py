@@ -71,14 +71,18 @@ def test_other_images_lose_the_class_as_well() -> None:
     assert balanced_accuracy_score(labels[2000:], predicted) < 0.30
 
 
-def test_map_solves_the_constrained_least_squares_problem() -> None:
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
+def test_map_solves_the_constrained_least_squares_problem(shrinkage: float) -> None:
     """Lagrange: the P with P C = C of least tr(P S P') is C (C' S^-1 C)^-1 C' S^-1, row by row."""
     features, labels = correlated(3)
     covariance = np.cov(features.T, bias=True)
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 12 * np.eye(12)
     cross = cross_covariance(features, labels)[:, 1:]  # the columns add up to 0: one of them is redundant
     precision = np.linalg.inv(covariance)
     expected = cross @ np.linalg.inv(cross.T @ precision @ cross) @ cross.T @ precision
-    np.testing.assert_allclose(class_eraser(features, labels).projection, expected, atol=1e-8)
+    np.testing.assert_allclose(
+        class_eraser(features, labels, shrinkage=shrinkage).projection, expected, atol=1e-8
+    )
 
 
 def test_change_is_smaller_than_that_of_projecting_the_means_away() -> None:

@@ -24,11 +24,7 @@ from model_adapters.interface import LabelScores, Observation
 
 @pytest.fixture(autouse=True)
 def _short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = reference.Recipe(width=8, steps=8, batch=16)
-    monkeypatch.setattr(reference, "RECIPE", short)
-    monkeypatch.setattr(
-        reference.train_reference, "__kwdefaults__", {"seed": 0, "device": "cpu", "recipe": short}
-    )
+    monkeypatch.setattr(reference, "RECIPE", reference.Recipe(width=8, steps=8, batch=16))
 
 
 def labels_of(dataset: Dataset, split: str) -> np.ndarray:
