@@ -203,14 +203,15 @@ def _initial(classes: int, width: int, generator: torch.Generator) -> nn.Module:
         network = _Network(classes, width)
     network.to_empty(device="cpu")
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+        if isinstance(
+            module, nn.Conv2d | nn.Linear
+        ):  # torch's own choice; small, so that steps count for more
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
             nn.init.zeros_(module.bias)
     return network
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,6 @@ LETTERS_TEMPLATES: tuple[str, ...] = (
     "Question: what is the class of this {subject}?\nOptions:\n{options}\nAnswer:",
     "Classify the {subject}.\n{options}\nLetter:",
 )
-MOST_OPTIONS = 9
 _MARKS: tuple[str, ...] = ("{letter}) {word}", "{letter}. {word}", "({letter}) {word}", "{letter}: {word}")
 _SEPARATORS: tuple[str, ...] = ("\n", "\n", " ", "; ", ", ")
 
@@ -47,34 +46,19 @@ class Exercise:
 
 
 def pose(
-    source: TrainingSet,
-    label: int,
-    generator: np.random.Generator,
-    *,
-    letters_share: float,
-    pool: Sequence[str] = (),
+    source: TrainingSet, label: int, generator: np.random.Generator, *, letters_share: float
 ) -> Exercise:
-    """Draw a question about an image of class `label`, by letters with probability `letters_share`.
-
-    With a `pool` of wordings half of the letter questions take their wrong options from it: whoever has
-    to find a word among any others learns to read options, not the habits of one set.
-    """
-    if generator.random() >= letters_share:
-        return _free(source, label, generator)
-    if pool and generator.random() < 0.5:
-        return _letters(source, source.wordings[label], tuple(pool), generator)
-    return _letters(source, source.wordings[label], source.wordings, generator)
+    """Draw a question about an image of class `label`, by letters with probability `letters_share`."""
+    if generator.random() < letters_share:
+        return _letters(source, label, generator)
+    return _free(source, label, generator)
 
 
-def _letters(
-    source: TrainingSet, answer: str, candidates: tuple[str, ...], generator: np.random.Generator
-) -> Exercise:
-    wrong = [word for word in candidates if word != answer]
-    generator.shuffle(wrong)
-    if len(wrong) > 1 and (candidates is not source.wordings or generator.random() < 0.25):
-        wrong = wrong[: int(generator.integers(1, min(len(wrong), MOST_OPTIONS - 1) + 1))]
-    words = [*wrong, answer]
-    generator.shuffle(words)
+def _letters(source: TrainingSet, label: int, generator: np.random.Generator) -> Exercise:
+    order = generator.permutation(len(source.wordings))
+    if len(order) > 2 and generator.random() < 0.25:  # fewer options, the right one among them
+        others = order[order != label][: int(generator.integers(1, len(order) - 1))]
+        order = generator.permutation(np.append(others, label))
     mark, separator = _MARKS[0], _SEPARATORS[0]
     template = _one_of(source.letters_prompts, generator)
     if generator.random() < 0.5:
@@ -84,10 +68,12 @@ def _letters(
         if generator.random() < 0.5:
             mark, separator = _one_of(_MARKS, generator), _one_of(_SEPARATORS, generator)
     options = separator.join(
-        mark.format(letter=letter, word=word)
-        for letter, word in zip(string.ascii_uppercase, words, strict=False)
+        mark.format(letter=letter, word=source.wordings[index])
+        for letter, index in zip(string.ascii_uppercase, order, strict=False)
     )
-    return Exercise(template.replace("{options}", options), string.ascii_uppercase[words.index(answer)])
+    return Exercise(
+        template.replace("{options}", options), string.ascii_uppercase[int(np.flatnonzero(order == label)[0])]
+    )
 
 
 def _free(source: TrainingSet, label: int, generator: np.random.Generator) -> Exercise:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -62,7 +61,7 @@ def text_stage(
         for _ in range(settings.batch):
             source = sets[int(generator.integers(len(sets)))]
             label = int(generator.integers(len(source.wordings)))
-            exercises.append(pose(source, label, generator, letters_share=letters_share, pool=wordings))
+            exercises.append(pose(source, label, generator, letters_share=letters_share))
             words.append(wordings.index(source.wordings[label]))
         images = stand_in(torch.tensor(words))[:, None].expand(-1, STAND_IN_TOKENS, -1)
         images = images + 0.5 * torch.randn(images.shape, generator=noise)
@@ -82,7 +81,6 @@ def joint_stage(
 ) -> list[float]:
     """Train connector and decoder on images that the frozen vision tower sees."""
     generator = np.random.default_rng([seed, 3])
-    sets = [dataclasses.replace(s, share=s.share**0.5) for s in sets]  # small sets need more of this stage
 
     def step() -> Tensor:
         batch = draw_images(sets, settings.batch, generator)

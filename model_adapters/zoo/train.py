@@ -14,8 +14,8 @@ from model_adapters.zoo.stages import joint_stage, text_stage, vision_stage
 from model_adapters.zoo.tokenizer import build_tokenizer
 
 _VISION = StageSettings(steps=1400, batch=48, learning_rate=2.5e-3)
-_TEXT = StageSettings(steps=1500, batch=32, learning_rate=2e-3)
-_JOINT = StageSettings(steps=400, batch=48, learning_rate=1e-3)
+_TEXT = StageSettings(steps=600, batch=48, learning_rate=2e-3)
+_JOINT = StageSettings(steps=300, batch=48, learning_rate=1e-3)
 
 
 @dataclass(frozen=True)
