@@ -11,18 +11,6 @@ from importlib.metadata import version
 
 from timing import Spread
 
-_EARLIER = (
-    "## Beside other software",
-    "",
-    "Not measured again here: measured earlier on another tiny LLaVA (1 M parameters, 500 images of 64 x 64 "
-    "pixels, single precision, one thread, batches of 16), where one prefill answered 257 images/s.",
-    "",
-    "- Plain `generate` took 1.3 times and one forward pass an option 4.9 times the time of one prefill; "
-    "nine pooling hooks added 1% to 6%.",
-    "- lm-eval 0.4.13 (`hf-multimodal`) answered 36 images/s, most of the time spent in collecting "
-    "garbage after every batch; lmms-eval 0.7.3 (chat adapter) 55 to 58 images/s, one image at a time, as it "
-    "refuses batches.",
-)
 _PACKAGES = ("torch", "transformers", "scikit-learn", "numpy")
 
 
@@ -77,8 +65,6 @@ def page(sections: Sequence[Section], *, quick: bool) -> str:
     ]
     for section in sections:
         lines += [*_section(section), ""]
-    if not quick:
-        lines += [*_EARLIER, ""]
     shares = [section.share_of_core for section in sections if section.share_of_core is not None]
     if shares:
         lines += [
