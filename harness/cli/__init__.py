@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         place = f"{error.filename}: " if error.filename else ""
         _complain(f"{place}{error.strerror or error} (--debug shows where this came up)")
         sys.exit(1)
-    except Exception as error:
+    except Exception as error:  # the outermost frame: a known error is one line, any other a bug to report
         if debug:
             raise
         code = _known(error)
