@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow lint bench format clean
+.PHONY: help demo test test-slow lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
+	@echo "make faultbench  plant faults and let the diagnosis find them (hours; goes on where it was), docs/faultbench.md"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py --output docs/benchmarks.md
+
+faultbench: $(STAMP)
+	$(BIN)/python tests/faultbench/run.py --output docs/faultbench.md
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -50,7 +50,7 @@ def prefill(
     for number, rows in store.pending(PREFILL, len(images)):
         batch = images[rows]
         seen = engine.score([question.query(s.id, dataset.read(s)) for s in batch], observe=observe)
-        answers = [_scored(question, scores) for scores in seen.scores]
+        answers = [scored(question, scores) for scores in seen.scores]
         store.append(PREFILL, number, answers, seen.features if observe else None)
         advance(len(batch))
 
@@ -69,7 +69,7 @@ def variants(
         answers: list[dict[str, Any]] = [{"orders": []} for _ in batch]
         for (position, question), scores in zip(asked, seen.scores, strict=True):
             answers[position]["orders"].append(
-                {"prompt": question.prompt_id, "order": list(question.order), **_scored(question, scores)}
+                {"prompt": question.prompt_id, "order": list(question.order), **scored(question, scores)}
             )
         store.append(VARIANTS, number, answers)
         advance(len(batch))
@@ -107,7 +107,7 @@ def generate(
         advance(len(batch))
 
 
-def _scored(question: Question, scores: LabelScores) -> dict[str, Any]:
+def scored(question: Question, scores: LabelScores) -> dict[str, Any]:
     """Return a stored answer: scores in the order of the classes, or the error."""
     if scores.error is None and not all(map(math.isfinite, scores.raw)):
         # Infinity cannot be ranked or averaged honestly; the model gave no usable answer here.

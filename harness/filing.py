@@ -4,77 +4,60 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import __version__, ask
-from harness.answers import Outcome, outcome, read_class, wordings_of
 from harness.configuration import package_version
-from harness.data.dataset import Dataset, Sample
-from harness.judge import PERMUTATION_DRAWS, Judgement
+from harness.data.dataset import Dataset
+from harness.letters_target import IMAGES
 from harness.options import EvalOptions
-from harness.store import PREFILL, RunStore, write_atomically
+from harness.sample_lines import sample_lines
+from harness.scores import score_run
+from harness.store import RunStore, write_atomically
+from harness.timing import Timing
+from harness.watched import Watched
 from leaderboard import scoring
-from leaderboard.health_profile import score_health
 from leaderboard.record import (
     CostPart,
     ModelPart,
-    PermutationPart,
     ProvenancePart,
     Record,
     TaskPart,
     dump_record,
     read_record,
 )
-from leaderboard.samples import Asked, SampleLine, dump_lines
+from leaderboard.samples import dump_lines
+from leaderboard.verdict import diagnosis_settings
 from model_adapters.interface import ModelDescription
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 
 
-@dataclass
-class Timing:
-    """Seconds of wall time by step; the one thing here that changes while a run goes on."""
-
-    started: datetime
-    seconds: dict[str, float] = field(default_factory=dict)
-    _begun: float = field(default_factory=time.monotonic)
-
-    @contextmanager
-    def of(self, step: str) -> Iterator[None]:
-        """Add the time of this block to a step."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - begun
-
-    def total(self) -> float:
-        """Seconds since the run began."""
-        return time.monotonic() - self._begun
+def judgement_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
+    """What changes how answers are judged but not the answers; `key` is that of the task's floors."""
+    return {
+        "readouts": list(options.readouts),
+        "scoring_version": scoring.SCORING_VERSION,
+        "floors": {"which": options.floors, "key": key} if options.probe else None,
+        "answer_target": dict(IMAGES) if options.probe and options.answer_target else None,
+        "diagnosis": diagnosis_settings() if options.probe else None,
+    }
 
 
-def judgement_settings(options: EvalOptions) -> dict[str, Any]:
-    """What changes how answers are judged but not the answers."""
-    return {"readouts": list(options.readouts), "scoring_version": scoring.SCORING_VERSION}
-
-
-def finished_record(store: RunStore, options: EvalOptions) -> Record | None:
+def finished_record(store: RunStore, settings: Mapping[str, Any]) -> Record | None:
     """Return the folder's record if it is of this very configuration and judgement."""
     path = store.folder / "record.json"
     if not path.exists():
         return None
     record = read_record(path)
-    return record if record.configuration == _configuration(store, options) else None
+    return record if record.configuration == _configuration(store, settings) else None
 
 
-def _configuration(store: RunStore, options: EvalOptions) -> dict[str, Any]:
-    return {**store.configuration, "loaded": store.engine, "judgement": judgement_settings(options)}
+def _configuration(store: RunStore, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**store.configuration, "loaded": store.engine, "judgement": dict(settings)}
 
 
 def file_record(
@@ -83,103 +66,39 @@ def file_record(
     headline: scoring.Headline,
     dataset: Dataset,
     images: ask.AskedImages,
-    judgement: Judgement | None,
+    watched: Watched | None,
+    settings: Mapping[str, Any],
     options: EvalOptions,
     timing: Timing,
 ) -> Record:
     """Write `samples.jsonl`, `probes.jsonl` and `record.json`, and return the record."""
     samples = sample_lines(store, dataset, images, headline)
-    test = [line for line in samples if line.split == "test"]
-    answers = scoring.score_answers(
-        test, headline=headline, primary_prompt=dataset.task.primary_prompt, seed=options.seed
-    )
-    probe_lines = judgement.lines if judgement else ()
-    probes = scoring.score_probes(
-        probe_lines, test, judgement.permutation_p if judgement else {}, seed=options.seed
-    )
-    health = score_health(probe_lines, test, final=answers.accuracy.value, seed=options.seed)
-    status, error = _status(answers.outcomes.error, len(test), options)
+    lines = watched.lines if watched else ()
+    scores = score_run(samples, watched, dataset, headline, options.seed, timing)
+    status, error = _status(scores.answers.outcomes.error, len(images.test), options)
     record = Record(
         status=status,
         error=error,
         model=_model_part(description),
         task=_task_part(dataset),
         condition="released",
-        answers=answers,
-        health=health,
-        probes=probes,
-        permutation=PermutationPart(draws=PERMUTATION_DRAWS, highest=judgement.chance_band)
-        if judgement
-        else None,
-        diagnosis=None,
-        configuration=_configuration(store, options),
-        cost=_cost(description, images, options, timing),
+        answers=scores.answers,
+        health=scores.health,
+        probes=scores.probes,
+        permutation=watched.judgement.permutation if watched else None,
+        diagnosis=scores.diagnosis,
+        floors=scores.floors,
+        answer_target=scores.answer_target,
+        similarity=watched.similarity if watched else None,
+        projection=watched.projection if watched else None,
+        configuration=_configuration(store, settings),
+        cost=_cost(description, images, timing),
         provenance=_provenance(options, timing),
     )
     write_atomically(store.folder / "samples.jsonl", dump_lines(samples))
-    write_atomically(store.folder / "probes.jsonl", dump_lines(probe_lines))
+    write_atomically(store.folder / "probes.jsonl", dump_lines(lines))
     write_atomically(store.folder / "record.json", dump_record(record))
     return record
-
-
-def sample_lines(
-    store: RunStore, dataset: Dataset, images: ask.AskedImages, headline: scoring.Headline
-) -> tuple[SampleLine, ...]:
-    """Join the stored answers of every step into one line an image."""
-    wordings = wordings_of(dataset.task)
-    prefilled = store.answers(PREFILL, len(images.observed))
-    extra = {
-        sample.id: (variant["orders"], written)
-        for sample, variant, written in zip(
-            images.test,
-            store.answers(ask.VARIANTS, len(images.test)),
-            store.answers(ask.GENERATE, len(images.test)),
-            strict=True,
-        )
-    }
-    lines = []
-    for sample, scored in zip(images.observed, prefilled, strict=True):
-        orders, written = extra.get(sample.id, ([], None)) if sample.split == "test" else ([], None)
-        read = read_class(written["text"], wordings) if written and written["error"] is None else None
-        lines.append(_line(sample, scored, orders, written, read, headline))
-    return tuple(lines)
-
-
-def _line(
-    sample: Sample,
-    scored: Mapping[str, Any],
-    orders: Sequence[Mapping[str, Any]],
-    written: Mapping[str, Any] | None,
-    read: int | None,
-    headline: scoring.Headline,
-) -> SampleLine:
-    by_scores = scoring.best(scored["scores"])
-    generated = outcome(read, sample.label, written["error"]) if written is not None else None
-    use_text = headline == "generated" and written is not None
-    predicted = read if use_text else by_scores
-    error = written["error"] if use_text and written is not None else scored["error"]
-    final: Outcome = outcome(predicted, sample.label, error)
-    return SampleLine(
-        id=sample.id,
-        split=sample.split,
-        pixel_hash=sample.pixel_hash,
-        label=sample.label,
-        group=sample.group,
-        scores=scored["scores"],
-        scores_normalised=scored["normalised"],
-        predicted=predicted,
-        text=written["text"] if written is not None else None,
-        read=read,
-        outcome=final,
-        generated_outcome=generated,
-        orders=tuple(
-            Asked(
-                prompt=o["prompt"], order=o["order"], scores=o["scores"], predicted=scoring.best(o["scores"])
-            )
-            for o in orders
-        ),
-        error=scored["error"] or (written["error"] if written else None),
-    )
 
 
 def _status(errors: int, images: int, options: EvalOptions) -> tuple[Any, str | None]:
@@ -219,15 +138,12 @@ def _task_part(dataset: Dataset) -> TaskPart:
     )
 
 
-def _cost(
-    description: ModelDescription, images: ask.AskedImages, options: EvalOptions, timing: Timing
-) -> CostPart:
+def _cost(description: ModelDescription, images: ask.AskedImages, timing: Timing) -> CostPart:
     import resource
 
     spent = timing.seconds.get("observe", 0.0) or timing.seconds.get("answer", 0.0)
-    seconds = {
-        step: round(timing.seconds.get(step, 0.0), 3) for step in ("load", "answer", "observe", "probe")
-    }
+    steps = dict.fromkeys(("load", "answer", "observe", "probe"), 0.0) | timing.seconds
+    seconds = {step: round(value, 3) for step, value in steps.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     return CostPart(
         seconds={**seconds, "total": round(timing.total(), 3)},

@@ -27,7 +27,7 @@ from probes.permutation import permutation_null
 from probes.statistics import balanced_accuracy, group_index
 from tasks.spec import SPLITS, SplitName
 
-FloorName = Literal["reference", "pixels", "majority", "blank"]
+FloorName = Literal["reference", "pixels", "majority"]
 Integers = NDArray[np.integer]
 
 FLOORS_VERSION = 1  # raised with every change here that can change a floor

@@ -12,6 +12,7 @@ from harness.console import Console
 from harness.data.dataset import DataError, Sample
 from harness.options import EvalOptions
 from harness.store import RunStore
+from leaderboard.record import PermutationPart
 from leaderboard.samples import ProbeLine
 from leaderboard.scoring import MAIN_READOUT, NO_CLASS, SiteKey
 from model_adapters.interface import Engine
@@ -21,6 +22,7 @@ from tasks.spec import SPLITS, SplitName, TaskSpec
 
 MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
 PERMUTATION_DRAWS = 200
+BAND = (0.05, 0.5, 0.95)  # quantiles of a site's null that a record holds
 SCORE_DECIMALS = 4
 PREDICTED: tuple[SplitName, ...] = ("val", "test")
 
@@ -30,13 +32,20 @@ class Judgement:
     """Every probe's predictions, and what permuted training labels reach.
 
     `permutation_p` holds, by `scoring.SiteKey`, the probability under permuted labels of a balanced
-    accuracy as high as the one observed at that site; `chance_band` the 95% quantile of the highest one
-    over all sites.
+    accuracy as high as the one observed at that site.
     """
 
     lines: tuple[ProbeLine, ...]
     permutation_p: dict[SiteKey, float]
-    chance_band: float
+    permutation: PermutationPart
+
+
+@dataclass(frozen=True)
+class SiteNull:
+    """One site's balanced accuracy by the ridge classifier, and that of every draw (draws,) of the null."""
+
+    observed: float
+    draws: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def judge(
     splits = {name: _split(images, name, seen) for name in SPLITS}
     classes = len(task.classes)
     lines: list[ProbeLine] = []
-    nulls: dict[Site, np.ndarray] = {}
+    nulls: dict[Site, SiteNull] = {}
     p_values: dict[SiteKey, float] = {}
     with console.step("probes", len(sites) * (len(options.readouts) + 1), unit="fits") as advance:
         for chunk in _chunks(sites, len(images)):
@@ -76,14 +85,35 @@ def judge(
                 advance(len(chunk))
             null = _permute(features, splits, classes, options.seed)
             # The permutations depend on the seed alone, so draws of different chunks belong together.
-            nulls |= zip(chunk, null.null.T, strict=True)
+            nulls |= zip(chunk, map(SiteNull, null.observed, null.null.T), strict=True)
             p_values |= {(MAIN_READOUT, s.name, s.pool): float(p) for s, p in zip(chunk, null.p, strict=True)}
             advance(len(chunk))
     order = {(readout, site.key): place for readout in options.readouts for place, site in enumerate(sites)}
     rank = {key: place for place, key in enumerate(order)}
     lines.sort(key=lambda line: rank[(line.readout, f"{line.site}.{line.pool}")])
-    highest = np.max(list(nulls.values()), axis=0)
-    return Judgement(tuple(lines), p_values, float(np.quantile(highest, 0.95)))
+    return Judgement(tuple(lines), p_values, permutation_part(nulls))
+
+
+def permutation_part(nulls: Mapping[Site, SiteNull]) -> PermutationPart:
+    """Summarise the sites' nulls; in all of them the same draw dealt out the same labels."""
+    highest = np.max([null.draws for null in nulls.values()], axis=0)
+    vision = [null for site, null in nulls.items() if site.module == "vision"]
+    vision_p = None
+    if vision:
+        best = max(null.observed for null in vision)
+        reached = np.max([null.draws for null in vision], axis=0) >= best
+        vision_p = float((1 + reached.sum()) / (1 + len(reached)))
+    return PermutationPart(
+        draws=PERMUTATION_DRAWS,
+        highest=float(np.quantile(highest, 0.95)),
+        vision_p=vision_p,
+        bands={site.key: _band(null.draws) for site, null in nulls.items()},
+    )
+
+
+def _band(draws: np.ndarray) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(draws, BAND)
+    return float(low), float(middle), float(high)
 
 
 def fit_readout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class EvalOptions:
     batch_size: int | None = None  # None lets the engine choose
     seed: int = 0
     probe: bool = True
+    floors: Literal["all", "task"] = "all"  # "task" leaves out what is asked of each model
+    answer_target: bool = True  # one more pass over some images, on the letters prompt
     max_train: int | None = None
     model_args: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False

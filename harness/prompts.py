@@ -61,6 +61,16 @@ def letters_questions(task: TaskSpec, prompt: PromptSpec, sample_id: str) -> tup
     return tuple(_letters_question(task, prompt, order) for order in _orders(task, sample_id))
 
 
+def shuffled_letters_question(task: TaskSpec, prompt: PromptSpec, sample_id: str) -> Question:
+    """Render a letters prompt under one order drawn for this image, every order as likely as any other.
+
+    It depends on the task's seed and the image alone, so over the images the letter of the right option
+    says nothing about its class.
+    """
+    order = shuffled_order(len(task.classes), f"{task.seed}:{sample_id}:one order")
+    return _letters_question(task, prompt, order)
+
+
 def _orders(task: TaskSpec, sample_id: str) -> Iterator[tuple[int, ...]]:
     count = len(task.classes)
     if count <= MAX_ALL_ORDERS:

@@ -10,11 +10,17 @@ from harness.configuration import engine_configuration, make_configuration
 from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
-from harness.filing import Timing, file_record, finished_record
+from harness.filing import file_record, finished_record, judgement_settings
+from harness.floors import floors_key
 from harness.judge import judge
+from harness.layer_checks import connector_similarity, projection_check
+from harness.letters_target import ask_letters, judge_letters, target_images
 from harness.options import EvalOptions
 from harness.plan import PlannedRun
+from harness.run_floors import run_floors
 from harness.store import RunStore
+from harness.timing import Timing, time_by_step
+from harness.watched import Watched
 from leaderboard.record import Record
 from model_adapters.interface import Engine
 
@@ -26,10 +32,12 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
         DataError, ModelError, StoreError: what the run needs is missing, or its folder cannot be used.
     """
     timing = Timing(started=datetime.now(UTC))
-    dataset = _load_data(planned, options, console)
+    with timing.of("data"):
+        dataset = _load_data(planned, options, console)
     configuration = make_configuration(planned.card, dataset, options)
+    settings = judgement_settings(options, floors_key(dataset, options.seed) if options.probe else None)
     with RunStore(planned.folder, configuration, overwrite=options.overwrite) as store:
-        done = finished_record(store, options)
+        done = finished_record(store, settings)
         if done is not None:
             console.say(f"{planned.title}: done before, nothing to do ({planned.folder})")
             return done
@@ -41,13 +49,18 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
             observe = options.probe and bool(engine.sites)
             images = ask.asked_images(dataset, probe=observe)
             _answer(store, engine, dataset, images, observe, planned, timing, console)
-            judgement = None
-            if observe:
-                with timing.of("probe"):
-                    judgement = judge(store, engine, images.observed, dataset.task, options, console)
-            return file_record(
-                store, engine.description, planned.card.headline, dataset, images, judgement, options, timing
+            watched = _watch(store, engine, dataset, images, options, timing, console) if observe else None
+            headline = planned.card.headline
+            record = file_record(
+                store, engine.description, headline, dataset, images, watched, settings, options, timing
             )
+            if watched is not None and record.diagnosis is None:
+                console.say(
+                    f"{planned.title}: no verdict: it needs the readout linear at every place, and label scores "
+                    "as the headline, for train, validation and test"
+                )
+            console.say(f"{planned.title}: {time_by_step(timing.seconds, timing.total())}")
+            return record
 
 
 def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:
@@ -80,6 +93,34 @@ def _answer(
     limit = planned.card.max_new_tokens or dataset.task.max_new_tokens
     with timing.of("answer"), console.step("free answers", len(images.test)) as advance:
         ask.generate(store, engine, dataset, images.test, max_new_tokens=limit, advance=advance)
+
+
+def _watch(
+    store: RunStore,
+    engine: Engine,
+    dataset: Dataset,
+    images: ask.AskedImages,
+    options: EvalOptions,
+    timing: Timing,
+    console: Console,
+) -> Watched:
+    """Ask for the letters, compute the floors, and judge what the layers carry."""
+    asked = target_images(dataset) if options.answer_target else ()
+    if asked:
+        with timing.of("letters"), console.step("letters of the right option", len(asked)) as advance:
+            ask_letters(store, engine, dataset, asked, advance=advance)
+    floors = run_floors(store, engine, dataset, options, timing, console)
+    with timing.of("probe"):
+        judgement = judge(store, engine, images.observed, dataset.task, options, console)
+    with timing.of("letters"):
+        letter_lines = judge_letters(store, engine, dataset, asked, images.observed)
+    classes, seed, device = len(dataset.task.classes), options.seed, engine.description.device
+    with timing.of("checks"):
+        similarity = connector_similarity(store, images.observed, judgement.lines, classes, seed=seed)
+        projection = projection_check(
+            store, engine.sites, images.observed, judgement.lines, classes, seed=seed, device=device
+        )
+    return Watched(judgement, floors.declared, floors.lines, letter_lines, similarity, projection)
 
 
 def _sizes(dataset: Dataset) -> str:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from harness.features import FeatureFile
 from probes.sites import Site
 
-PREFILL = "prefill"  # the step whose batches carry features
+PREFILL = "prefill"  # the step whose features `features.safetensors` holds
 BATCH = 32  # images per stored batch, whatever the engine's own batch size
 
 _OWN_NAMES = (
@@ -30,6 +30,7 @@ _OWN_NAMES = (
     "samples.jsonl",
     "probes.jsonl",
     "features.safetensors",
+    "features-answer_target.safetensors",
     "log.txt",
     "report.html",
 )
@@ -62,7 +63,7 @@ class RunStore:
         self._answers = self._directory / "answers.jsonl"
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
         self._done: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        self._features: FeatureFile | None = None
+        self._features: dict[str, FeatureFile] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -86,8 +87,8 @@ class RunStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._features is not None:
-            self._features.close()
+        for file in self._features.values():
+            file.close()
         if kind is not None and not self._done:
             self._remove_traces()
         self._lock.release()  # its file stays: who removes it lets two others lock two files of one name
@@ -199,31 +200,34 @@ class RunStore:
 
     # -- features ------------------------------------------------------------------------------
 
-    def open_features(self, sites: Sequence[Site], images: int) -> None:
+    def open_features(self, sites: Sequence[Site], images: int, *, step: str = PREFILL) -> None:
         """Reserve room for every site's features, or open what an earlier try reserved.
+
+        Each step that stores features has a file of its own.
 
         Raises:
             StoreError: the disk has no room for them.
         """
-        path = self.folder / "features.safetensors"
+        path = self.folder / ("features.safetensors" if step == PREFILL else f"features-{step}.safetensors")
         shapes = {site.key: (images, site.width) for site in sites}
         fits = FeatureFile.fits(path, shapes)
-        if not fits and any(step == PREFILL for step, _ in self._done):
+        if not fits and any(done == step for done, _ in self._done):
             raise StoreError(f"{path}: is missing or damaged although answers were stored; use --overwrite")
         try:
-            self._features = FeatureFile.open(path, shapes) if fits else FeatureFile.create(path, shapes)
+            opened = FeatureFile.open(path, shapes) if fits else FeatureFile.create(path, shapes)
         except OSError as error:
             need = sum(rows * width * 4 for rows, width in shapes.values()) / 2**20
             raise StoreError(
                 f"{path}: cannot reserve {need:.0f} MB for features ({error.strerror}); "
                 "make room, choose another --output, or watch nothing with --no-probe"
             ) from error
+        self._features[step] = opened
 
-    def features(self, key: str, rows: slice) -> np.ndarray:
-        """Return a site's features, shape (rows, width), float32."""
-        if self._features is None:
-            raise StoreError(f"{self.folder}: no features were stored")
-        return self._features.read(key, rows)
+    def features(self, key: str, rows: slice, *, step: str = PREFILL) -> np.ndarray:
+        """Return a site's features of a step, shape (rows, width), float32."""
+        if step not in self._features:
+            raise StoreError(f"{self.folder}: no features of the step {step} were stored")
+        return self._features[step].read(key, rows)
 
     # -- batches -------------------------------------------------------------------------------
 
@@ -245,9 +249,9 @@ class RunStore:
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:
             if features:
-                assert self._features is not None, "open_features comes before features are stored"
+                assert step in self._features, "open_features comes before features are stored"
                 first = batch * BATCH
-                self._features.write(features, slice(first, first + len(answers)))
+                self._features[step].write(features, slice(first, first + len(answers)))
             _append_line(self._answers, line)
         except OSError as error:
             raise StoreError(

@@ -65,6 +65,7 @@ def result_table(outcome: SweepOutcome) -> None:
         "letters",
         "V > C > L > answer",
         "layers",
+        "verdict",
     )
     if rows:
         print_table("Results (accuracy in %, 95% interval)", headings, rows)
@@ -85,7 +86,7 @@ def _result_row(record: Record) -> tuple[str, ...]:
         task += f" ({record.status})"
     answers = record.answers
     if answers is None:
-        return (record.model.name, task, *["-"] * 6)
+        return (record.model.name, task, *["-"] * 7)
     return (
         record.model.name,
         task,
@@ -95,7 +96,21 @@ def _result_row(record: Record) -> tuple[str, ...]:
         _percent(answers.letters_accuracy),
         " > ".join(f"{value:.2f}" for value in record.health.profile) if record.health else "not watched",
         sparkline(layer_accuracies(record)),
+        verdict_cell(record),
     )
+
+
+def verdict_cell(record: Record) -> str:
+    """Say the verdict, and the drop that it names, or the largest one, in points of accuracy."""
+    found = record.diagnosis
+    if found is None:
+        return "-"
+    if not found.drops:
+        return found.verdict
+    named = [drop for drop in found.drops if drop.mode == found.verdict]
+    drop = named[0] if named else max(found.drops, key=lambda d: d.value)
+    where = "" if named else f"{drop.mode} "
+    return f"{found.verdict} ({where}{-drop.points:+.1f})"
 
 
 def _percent(value: Interval | None) -> str:
@@ -106,11 +121,8 @@ def layer_accuracies(record: Record) -> list[float]:
     """Return the probes' accuracies along the model: vision, connector, then the last prompt token."""
     if record.health is None:
         return []
-    chosen = [
-        p
-        for p in record.probes
-        if p.readout == record.health.readout and (p.module != "llm" or p.pool == record.health.llm.pool)
-    ]
+    pools = {"vision": "mean", "connector": "mean", "llm": record.health.llm.pool}
+    chosen = [p for p in record.probes if p.readout == record.health.readout and p.pool == pools[p.module]]
     order = {"vision": 0, "connector": 1, "llm": 2}
     return [p.accuracy.value for p in sorted(chosen, key=lambda p: (order[p.module], p.layer))]
 

@@ -60,6 +60,21 @@ class _Words(TypedDict):
     share: float
 
 
+def train_healthy(family: str, seed: int, directory: Path, *, checkpoints: Path) -> None:
+    """Train a healthy model of a family on the phantom alone and write it to `directory`.
+
+    With the same family, seed and number of torch threads it comes out the same, bit for bit.
+    `checkpoints` keeps the weights after each stage, so that a killed training goes on.
+    """
+    from model_adapters.zoo.save import save_model
+    from model_adapters.zoo.train import phantom_recipe, train
+
+    trained = train(
+        [phantom_set(PHANTOM_COUNT)], phantom_recipe(family, seed), checkpoints=checkpoints, report=_show
+    )
+    save_model(trained.tiny, directory)
+
+
 def phantom_set(count: int) -> TrainingSet:
     """Draw the phantom's training images, none of which any task uses."""
     from harness.data.phantom import generate

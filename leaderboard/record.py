@@ -74,6 +74,14 @@ class Outcomes(_Part):
     error: int
 
 
+class ReliabilityBin(_Part):
+    """Test images whose top probability falls into one bin: its mean, and the share that is right."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
 class AnswersPart(_Part):
     """How well the model answers.
 
@@ -82,6 +90,19 @@ class AnswersPart(_Part):
     error counts as not correct. `order_consistency` is the share of images that got the same class
     under every option order that was asked; `prompt_spread` the largest minus the smallest accuracy
     over the task's label prompts; `letters_accuracy` the mean accuracy on option letters.
+
+    `prompt_spread_interval` is simultaneous over all pairs of prompts, from paired draws of whole groups: it
+    starts at 0 where no two prompts can be told apart, although the largest of several noisy accuracies is
+    above the smallest. `order_accuracies` goes by "prompt/0-2-1" for an option order that every image was
+    asked under, the classes from option A on, and by "prompt/right at A" for the questions whose right
+    option was A.
+    `confusion` has a row for each true class and a column for each predicted one, the last column counting
+    the images that got no class. `label_prior` is the mean probability of each class over the test images.
+    `mapped` holds the balanced accuracy of the label scores as they are and after three maps fitted on
+    the images that the probes are fitted on: "plain" (G0), "without_prior" (G1), "relabelled" (G2),
+    "logistic" (G3); null where the scores of those images are not there. `relabelling[k]` is the class
+    that the answer k stands for under the second map, `relabelling_p` the exact two-sided McNemar p of the
+    relabelled against the plain answers. `reliability` are the bins behind the calibration error.
     """
 
     accuracy: Interval
@@ -97,7 +118,15 @@ class AnswersPart(_Part):
     order_consistency: Interval | None
     prompt_accuracies: dict[str, Interval]
     prompt_spread: float | None
+    prompt_spread_interval: Interval | None = None
+    order_accuracies: dict[str, Interval] = {}
     majority_accuracy: float
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    label_prior: tuple[float, ...] | None = None
+    mapped: dict[str, Interval] | None = None
+    relabelling: tuple[int, ...] | None = None
+    relabelling_p: float | None = None
+    reliability: tuple[ReliabilityBin, ...] | None = None
 
 
 class ModuleHealthPart(_Part):
@@ -154,15 +183,37 @@ class PermutationPart(_Part):
     """What probes reach on permuted training labels (whole groups), by a ridge classifier at every site.
 
     `highest` is the 95% quantile, over the draws, of the highest balanced accuracy among all sites: a
-    probe above it carries signal.
+    probe above it carries signal. `bands` holds for every "site.pool" the quantiles 0.05, 0.5 and 0.95 of
+    the balanced accuracy under permuted labels; `vision_p` the smallest p-value among the vision layers,
+    each compared with the highest of them in the same draw.
     """
 
     draws: int
     highest: float
+    vision_p: float | None = None
+    bands: dict[str, tuple[float, float, float]] = {}
+
+
+class GapPart(_Part):
+    """A difference between two places, in chance-corrected accuracy A, and in points of plain accuracy.
+
+    `p` is one-sided, for a difference of 0 or less.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    points: float
 
 
 class Drop(_Part):
-    """One term of the waterfall, in chance-corrected accuracy A, and in accuracy points."""
+    """One term of the waterfall, in chance-corrected accuracy A, and in accuracy points.
+
+    `p` is one-sided and Holm-adjusted over the terms that could be assessed. `probability_largest` is the
+    share of draws in which no other term is larger; `visible_gap` the true drop that these test images
+    would show as significant in 80% of cases.
+    """
 
     mode: str
     value: float
@@ -171,10 +222,20 @@ class Drop(_Part):
     p: float
     points: float
     probability_largest: float
+    significant: bool = False
+    visible_gap: float | None = None
 
 
 class DiagnosisPart(_Part):
-    """Where the signal is lost, as far as the data can say."""
+    """Where the signal is lost, as far as the data can say.
+
+    `reason` says why this verdict was given; `sentences` what is wrong and how sure that is, then what
+    would mend it. `parts` are the differences reported beside the four terms, by name (`probes.waterfall`),
+    `levels` the chance-corrected balanced accuracy A at every place from "reference" to "answers", and
+    `accuracies` the plain accuracy there in points. `probabilities` holds the share of bootstrap draws that
+    pick each stage, `healthy_probability` that of the draws in which no stage loses `delta` or more;
+    `rule` names how the stage is chosen.
+    """
 
     verdict: Verdict
     stages: tuple[str, ...]
@@ -182,6 +243,117 @@ class DiagnosisPart(_Part):
     drops: tuple[Drop, ...]
     reference: str | None
     smallest_visible_gap: float | None
+    reason: str = ""
+    sentences: tuple[str, str] | None = None
+    parts: dict[str, GapPart] = {}
+    levels: dict[str, float] = {}
+    accuracies: dict[str, float] = {}
+    probabilities: dict[str, float] = {}
+    healthy_probability: float | None = None
+    rule: str = ""
+    delta: float | None = None
+
+
+class FloorPart(_Part):
+    """A predictor that no layer of the model enters, on the test images; `detail` says what it is.
+
+    `permutation_p` is the probability of a balanced accuracy as high were there no class in the images;
+    null where that means nothing.
+    """
+
+    name: str
+    detail: str
+    accuracy: Interval
+    balanced_accuracy: Interval
+    permutation_p: float | None = None
+
+
+class BlankPart(_Part):
+    """What the model answers to a grey picture: the prior of its language over the classes.
+
+    `predicted` is a class index; `probabilities` the softmax over the label scores; `accuracy` that of
+    giving every test image this answer.
+    """
+
+    predicted: int
+    probabilities: tuple[float, ...]
+    accuracy: Interval
+
+
+class LayerFloor(_Part):
+    """The linear probe of one vision layer whose encoder has random weights."""
+
+    site: str
+    balanced_accuracy: Interval
+
+
+class FloorsPart(_Part):
+    """Floors and ceiling: what the images, or nothing at all, give without the model's layers.
+
+    `key` identifies everything the first three depend on. `blank` and `random_vision` are null where they
+    were not asked for or not possible; `blank_detail` and `random_vision_detail` say what was done, or why
+    it was not.
+    """
+
+    key: str
+    reference: FloorPart
+    pixels: FloorPart
+    majority: FloorPart
+    blank: BlankPart | None = None
+    blank_detail: str | None = None
+    random_vision: tuple[LayerFloor, ...] | None = None
+    random_vision_detail: str | None = None
+
+
+class AnswerTargetPart(_Part):
+    """How well the last prompt token tells the letter of the right option, at one decoder layer.
+
+    Asked on the letters prompt `prompt` with the options in an order drawn for each image. `majority` is
+    the share of the commonest letter among the asked test images, which the best constant answer reaches.
+    """
+
+    site: str
+    layer: int
+    prompt: str
+    accuracy: Interval
+    majority: float
+
+
+class SimilarityPart(_Part):
+    """How alike the connector's input and output see the same test images: descriptions, no verdict.
+
+    `sites` are the two layers as "site.pool". `cka` is the linear centred kernel alignment, null where a
+    layer gives every image the same features, `cka_debiased` its unbiased estimate; `knn_overlap` the
+    share of the nearest `neighbours` that the layers have in common, of which unrelated layers have
+    `knn_chance`. `connector_inert` is true where two one-sided tests at 5% place the difference of A
+    between the probes on both within +-`inert_margin`, false where one places it outside, else null.
+    """
+
+    sites: tuple[str, str]
+    images: int
+    cka: float | None
+    cka_debiased: float | None
+    knn_overlap: float
+    knn_chance: float
+    neighbours: int
+    connector_inert: bool | None
+    inert_margin: float
+
+
+class ProjectionPart(_Part):
+    """The check that differences between layers are not differences of their widths.
+
+    Linear probes on the standardised features of every site after one seeded Gaussian projection to
+    `dimension` numbers, the same for all sites. Both dictionaries go by "site.pool";
+    `largest_difference` is the largest change of balanced accuracy against the probe on all features,
+    projected minus plain, at the site `largest_at`.
+    """
+
+    dimension: int
+    seed: int
+    balanced_accuracies: dict[str, float]
+    largest_difference: float
+    largest_at: str
 
 
 class CostPart(_Part):
@@ -220,6 +392,10 @@ class Record(_Part):
     probes: tuple[ProbePart, ...]
     permutation: PermutationPart | None = None
     diagnosis: DiagnosisPart | None
+    floors: FloorsPart | None = None
+    answer_target: tuple[AnswerTargetPart, ...] | None = None
+    similarity: SimilarityPart | None = None
+    projection: ProjectionPart | None = None  # null where all widths are equal and small
     configuration: dict[str, Any]  # everything that can change an answer; its hash guards the folder
     cost: CostPart
     provenance: ProvenancePart

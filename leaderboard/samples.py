@@ -57,10 +57,15 @@ class SampleLine(_Line):
 
 
 class ProbeLine(_Line):
-    """One probe on one split: predictions and class scores in the order of the split's samples."""
+    """One probe on one split: predictions and class scores in the order of the split's samples.
+
+    `targets` is null where the probe predicts the class. The readout "answer_target" predicts the letter of
+    the right option instead: 0 for A, -1 for an image that was not asked. The module "image" and the readout
+    "floor" mark what no layer of a model enters: the site is "reference", "pixels" or "majority".
+    """
 
     site: str
-    module: Module
+    module: Module | Literal["image"]
     layer: int
     pool: Pool
     width: int
@@ -70,6 +75,7 @@ class ProbeLine(_Line):
     split: SplitName
     predictions: tuple[int, ...]
     scores: tuple[tuple[float, ...], ...]  # log-probabilities, one row an image
+    targets: tuple[int, ...] | None = None
 
 
 _AnyLine = TypeVar("_AnyLine", bound=_Line)

@@ -13,6 +13,9 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard import answer_tests
+from leaderboard.answer_tests import NO_CLASS as NO_CLASS
+from leaderboard.answer_tests import to_interval as _interval
 from leaderboard.record import AnswersPart, Interval, Outcomes, ProbePart
 from leaderboard.samples import ProbeLine, SampleLine
 from probes import bootstrap, statistics
@@ -21,10 +24,10 @@ from probes.bootstrap import ClusterBootstrap
 Headline = Literal["scores", "generated"]
 SiteKey = tuple[str, str, str]  # readout, site, pool
 
-SCORING_VERSION = 1  # raised when a score is computed differently
+SCORING_VERSION = 2  # raised when a score is computed differently
 DRAWS = 2_000  # of the cluster bootstrap behind an interval
 MAIN_READOUT = "linear"  # the one a verdict uses
-NO_CLASS = -1  # stands for an answer that names no class
+CLASS_READOUTS = ("linear", "paper")  # the readouts whose lines are probes of the class at a site
 
 
 def best(scores: Sequence[float] | None) -> int | None:
@@ -33,16 +36,19 @@ def best(scores: Sequence[float] | None) -> int | None:
 
 
 def score_answers(
-    test: Sequence[SampleLine], *, headline: Headline, primary_prompt: str, seed: int = 0
+    samples: Sequence[SampleLine], *, classes: int, headline: Headline, primary_prompt: str, seed: int = 0
 ) -> AnswersPart:
     """Score the answers to the test images.
 
     Args:
-        test: the lines of the test images.
+        samples: the lines of the test images, and of train and validation where these were asked: the
+            maps of the label scores are fitted on them and nothing else is.
+        classes: number of classes of the task.
         headline: whether label scores or the parsed free text are the headline.
         primary_prompt: id of the prompt that `SampleLine.scores` belong to.
         seed: of the bootstrap.
     """
+    test = [line for line in samples if line.split == "test"]
     labels = np.array([line.label for line in test])
     groups = [line.group for line in test]
     predicted = _classes(line.predicted for line in test)
@@ -52,6 +58,7 @@ def score_answers(
     prompts = _prompt_correct(test, primary_prompt)
     letters = _letters(test)
     by_label = {name: p for name, p in prompts.items() if name not in letters}
+    mapped = answer_tests.mapped_answers(samples, classes, resamples) if headline == "scores" else None
     return AnswersPart(
         accuracy=_interval(statistics.proportion_estimate(predicted == labels, groups)),
         balanced_accuracy=_interval(bootstrap.balanced_accuracy_estimate(labels, predicted, resamples)),
@@ -72,7 +79,15 @@ def score_answers(
         order_consistency=_share(_consistent(test, letters), groups) if letters else None,
         prompt_accuracies={name: _share(correct, groups) for name, correct in prompts.items()},
         prompt_spread=_spread(by_label.values()) if len(by_label) > 1 else None,
+        prompt_spread_interval=answer_tests.prompt_spread_interval(by_label, resamples),
+        order_accuracies=answer_tests.order_accuracies(test, letters),
         majority_accuracy=max(Counter(labels.tolist()).values()) / len(labels),
+        confusion=answer_tests.confusion(labels, predicted, classes),
+        label_prior=None if probabilities is None else tuple(probabilities.mean(axis=0).tolist()),
+        mapped=mapped.mapped if mapped else None,
+        relabelling=mapped.relabelling if mapped else None,
+        relabelling_p=mapped.relabelling_p if mapped else None,
+        reliability=None if probabilities is None else answer_tests.reliability(labels, probabilities),
     )
 
 
@@ -94,10 +109,13 @@ def score_probes(
 
 
 def by_site(lines: Iterable[ProbeLine]) -> dict[SiteKey, list[ProbeLine]]:
-    """Gather the test lines of each readout and site over its seeds, in the order of the lines."""
+    """Gather the test lines of each readout and site over its seeds, in the order of the lines.
+
+    Lines of other readouts than `CLASS_READOUTS` are passed over.
+    """
     found: dict[SiteKey, list[ProbeLine]] = {}
     for line in lines:
-        if line.split == "test":
+        if line.split == "test" and line.readout in CLASS_READOUTS:
             found.setdefault((line.readout, line.site, line.pool), []).append(line)
     return found
 
@@ -203,7 +221,3 @@ def _auroc(
 
 def _share(correct: Sequence[bool] | NDArray[np.float64], groups: Sequence[str]) -> Interval:
     return _interval(statistics.proportion_estimate(np.asarray(correct, dtype=float), groups))
-
-
-def _interval(estimate: statistics.Estimate) -> Interval:
-    return Interval(value=estimate.value, low=estimate.low, high=estimate.high, n=estimate.n)

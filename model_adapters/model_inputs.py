@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ class PreparedBatch:
         """Ones where a prompt has tokens, zeros on its left padding; shape (batch, length)."""
         mask: Tensor = self.inputs["attention_mask"]
         return mask
+
+
+# What turns the queries of one forward pass into its inputs.
+Preparer = Callable[[Sequence[Query]], PreparedBatch]
 
 
 class InputPreparer:

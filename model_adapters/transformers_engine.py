@@ -28,15 +28,17 @@ from model_adapters.interface import (
 )
 from model_adapters.label_scoring import label_log_likelihoods, prefill
 from model_adapters.label_tokens import Tokens, label_tokens
-from model_adapters.model_inputs import InputPreparer, PreparedBatch
+from model_adapters.model_inputs import InputPreparer, PreparedBatch, Preparer
 from model_adapters.processors import settings_of
+from model_adapters.receptive_field import find_merge
 from model_adapters.transformers_load import Loaded, load_model
-from probes.capture import CaptureError, PooledFeatures, Watched, capture
-from probes.sites import Module, Pool, Site
+from probes.capture import CaptureError, Merge, PooledFeatures, Watched, capture
+from probes.sites import Module, Site
 
 # Raised when this engine's answers or features may change for the same model and library versions.
-ADAPTER_VERSION = 1
+ADAPTER_VERSION = 2
 
+_GREY = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
 _MODEL_ARGS = {"attn_implementation", "dtype", "revision", "system", "answer_prefix", "label_prefix"}
 
 
@@ -95,9 +97,10 @@ class TransformersEngine:
         self._model, self._processor = loaded.model, loaded.processor
         self.anatomy: Anatomy = find_anatomy(loaded.model, card)
         self._chat = ChatFormat(loaded.processor, card.prompt, card.name)
-        self._prepare = InputPreparer(loaded.model, loaded.processor, self._chat, self.anatomy, loaded.device)
+        self._prepare: Preparer = InputPreparer(
+            loaded.model, loaded.processor, self._chat, self.anatomy, loaded.device
+        )
         self._keeps_last = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
-        self._watched = _watched(self.anatomy)
         size = batch_size or (AUTO_CPU if loaded.device.type == "cpu" else AUTO_GPU)
         self._scoring: Batcher[int, _Scored] = Batcher(size)
         self._writing: Batcher[int, Generation] = Batcher(size)
@@ -107,17 +110,25 @@ class TransformersEngine:
     @cached_property
     def sites(self) -> tuple[Site, ...]:
         """Every place that can be watched; the widths are those of one pass over a grey picture."""
-        grey = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
         with torch.inference_mode():
-            batch = self._prepare([grey])
+            batch = self._prepare([_GREY])
             pooled = self._pass(batch, keep_cache=False, observe=True)[1]
         widths = {key: array.shape[1] for key, array in pooled.items()}
         found = []
         for one in self._watched:
-            pools: tuple[Pool, ...] = ("mean", "last") if one.module == "llm" else ("mean",)
             consumed = one.module == "vision" and one.layer == self.anatomy.consumed_layer
-            found += [Site(one.module, one.layer, pool, widths[one.key(pool)], consumed) for pool in pools]
+            found += [
+                Site(one.module, one.layer, pool, widths[one.key(pool)], consumed) for pool in one.pools
+            ]
         return tuple(found)
+
+    @cached_property
+    def _watched(self) -> tuple[Watched, ...]:
+        """The modules to watch; passes over a grey picture show which tokens the connector merges."""
+        with torch.inference_mode():
+            batch = self._prepare([_GREY])
+            merge = find_merge(self.anatomy, lambda: self._pass(batch, keep_cache=False, observe=False))
+        return _watched(self.anatomy, merge)
 
     def score(self, queries: Sequence[Query], *, observe: bool = False) -> Observation:
         """Score every query's labels, and with `observe` pool the features, in one pass per query.
@@ -293,14 +304,16 @@ class TransformersEngine:
         )
 
 
-def _watched(anatomy: Anatomy) -> tuple[Watched, ...]:
+def _watched(anatomy: Anatomy, merge: Merge | None) -> tuple[Watched, ...]:
     parts: tuple[tuple[Module, Sequence[torch.nn.Module]], ...] = (
         ("vision", anatomy.vision_blocks),
         ("connector", (anatomy.connector,)),
         ("llm", anatomy.decoder_layers),
     )
     return tuple(
-        Watched(name, layer, target) for name, targets in parts for layer, target in enumerate(targets)
+        Watched(name, layer, target, merge if (name, layer) == ("vision", anatomy.consumed_layer) else None)
+        for name, targets in parts
+        for layer, target in enumerate(targets)
     )
 
 

@@ -62,7 +62,7 @@ def load_model(
         options["revision"] = exact
     placement = _placement(device, card.name)
     with _quiet():
-        config = _load_config(location, card.name, options)
+        config = load_config(location, card.name, options)
         processor = load_processor(location, config, card.name, **options, **card.processor)
         model_options = {**options, **placement.options, "dtype": _DTYPES[dtype]}
         if attn_implementation is not None:
@@ -77,7 +77,12 @@ def load_model(
     return Loaded(model.eval(), processor, exact, placement.device)
 
 
-def _load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
+def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Return the configuration of a local folder or hub id.
+
+    Raises:
+        ModelError: there is none, or transformers knows no such model.
+    """
     from transformers import AutoConfig
 
     try:
@@ -90,7 +95,7 @@ def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]
     from safetensors import SafetensorError
 
     try:
-        model, info = _auto_class(config, name, options["trust_remote_code"]).from_pretrained(
+        model, info = auto_class(config, name, options["trust_remote_code"]).from_pretrained(
             location, use_safetensors=True, output_loading_info=True, **options
         )
     except (*_LOAD_ERRORS, SafetensorError) as error:
@@ -104,8 +109,12 @@ def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]
     return model
 
 
-def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
-    """Return the auto class that knows a configuration; remote code may register as a causal LM only."""
+def auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
+    """Return the auto class that knows a configuration; remote code may register as a causal LM only.
+
+    Raises:
+        ModelError: it is no image-and-text model.
+    """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 

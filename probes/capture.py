@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from math import isqrt
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,12 +26,36 @@ class CaptureError(Exception):
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Which tokens of an encoder a connector puts side by side into one token of its own.
+
+    `tokens` is the size of a group. Groups are "consecutive" where the processor lays patches out in
+    merge order already, so that each run of `tokens` tokens is one group, and "grid" where the tokens of
+    a tile are a square picture, row by row, cut into square blocks.
+    """
+
+    tokens: int
+    arrangement: Literal["consecutive", "grid"]
+
+
+@dataclass(frozen=True)
 class Watched:
-    """One module to watch: its place in the model (`vision`, layer 3) and the module itself."""
+    """One module to watch: its place in the model (`vision`, layer 3) and the module itself.
+
+    With `merge` its output is pooled "regrouped" as well, see `pool_groups`.
+    """
 
     module: Module
     layer: int
     target: nn.Module = field(repr=False)
+    merge: Merge | None = None
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The ways in which this module's output is pooled."""
+        if self.module == "llm":
+            return "mean", "last"
+        return ("mean",) if self.merge is None else ("mean", "regrouped")
 
     def key(self, pool: Pool) -> str:
         """The site's key, as `Site.key` gives it."""
@@ -121,10 +146,14 @@ Hook = Callable[[nn.Module, Any, Any], None]
 
 
 def _image_hook(one: Watched, units: tuple[int, ...], drop_first: bool, features: PooledFeatures) -> Hook:
-    key = one.key("mean")
+    key, merge = one.key("mean"), one.merge
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        features.add(key, pool_images(_tensor(output, key), units, drop_first=drop_first, where=key))
+        states = output_tensor(output, key)
+        features.add(key, pool_images(states, units, drop_first=drop_first, where=key))
+        if merge is not None:
+            where = one.key("regrouped")
+            features.add(where, pool_groups(states, units, merge, drop_first=drop_first, where=where))
 
     return hook
 
@@ -133,19 +162,24 @@ def _decoder_hook(one: Watched, mean: _DecoderMean, features: PooledFeatures) ->
     mean_key, last_key = one.key("mean"), one.key("last")
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        states = _tensor(output, mean_key)
+        states = output_tensor(output, mean_key)
         features.add(mean_key, mean(states, mean_key))
         features.add(last_key, states[:, -1].to(torch.float32, copy=True))
 
     return hook
 
 
-def _tensor(output: Any, key: str) -> Tensor:
+def output_tensor(output: Any, where: str) -> Tensor:
+    """Return the hidden states in a layer's output: itself, its first entry, or its last hidden state.
+
+    Raises:
+        CaptureError: there is no tensor in any of these places.
+    """
     first = output[0] if isinstance(output, tuple | list) else output
     if not isinstance(first, Tensor):
         first = getattr(output, "last_hidden_state", None)
     if not isinstance(first, Tensor):
-        raise CaptureError(f"{key}: the layer returned {type(output).__name__}, not a tensor")
+        raise CaptureError(f"{where}: the layer returned {type(output).__name__}, not a tensor")
     return first
 
 
@@ -172,6 +206,33 @@ def pool_images(
             f"{where}: an output of shape {tuple(output.shape)} cannot be shared by units {units}"
         )
     return _segment_means(rows, tuple(rows.shape[0] * count // total for count in units))
+
+
+def pool_groups(
+    output: Tensor, units: tuple[int, ...], merge: Merge, *, drop_first: bool = False, where: str = "output"
+) -> Tensor:
+    """Return each image's mean over its groups of merged tokens, float32, (images, merge.tokens * width).
+
+    A connector that puts the tokens of a group side by side gives its weights a view of the group that the
+    mean over single tokens lacks: what the connector could read from the layer is the mean of the
+    concatenated group, which is one mean for each place in the group. Their average is `pool_images`.
+
+    Raises:
+        CaptureError: the tokens cannot be cut into such groups, or not be shared out.
+    """
+    width, edge = output.shape[-1], isqrt(merge.tokens)
+    if merge.arrangement == "consecutive" and not drop_first and output.numel() % (merge.tokens * width) == 0:
+        return pool_images(output.reshape(-1, merge.tokens * width), units, where=where)
+    tiles = output.flatten(1, -2)[:, int(drop_first) :] if output.ndim >= 3 else output[None]
+    side = isqrt(tiles.shape[1])
+    square = side**2 == tiles.shape[1] and side % edge == 0 and len(tiles) == sum(units)
+    if merge.arrangement != "grid" or not square:
+        raise CaptureError(
+            f"{where}: an output of shape {tuple(output.shape)} for units {units} cannot be cut into "
+            f"{merge.arrangement} groups of {merge.tokens}"
+        )
+    blocks = tiles.reshape(len(tiles), side // edge, edge, side // edge, edge, width)
+    return _segment_means(blocks.mean((1, 3), dtype=torch.float32).flatten(1), units)
 
 
 def _segment_means(rows: Tensor, lengths: tuple[int, ...]) -> Tensor:

@@ -37,7 +37,12 @@ _REMEDIES_OF_DETAILS: dict[tuple[Mode, str], str] = {
 
 def explain(diagnosis: Diagnosis) -> str:
     """Return two sentences for a reader who knows the model and not the method."""
-    return f"{_finding(diagnosis)}. {_remedy(diagnosis)}."
+    return " ".join(sentences(diagnosis))
+
+
+def sentences(diagnosis: Diagnosis) -> tuple[str, str]:
+    """Return what is wrong and how sure that is, and what would mend it: one sentence each."""
+    return f"{_finding(diagnosis)}.", f"{_remedy(diagnosis)}."
 
 
 def _finding(diagnosis: Diagnosis) -> str:

@@ -48,13 +48,14 @@ def standardise(train: Floats) -> Standardiser:
 
 
 def random_projection(width: int, size: int = 512, *, seed: int = 0) -> NDArray[np.float32]:
-    """Return a Gaussian projection of shape (width, size), the same for the same arguments.
+    """Return a Gaussian projection of shape (width, size), the first rows of one that has no end.
 
     Entries are normal with variance 1/size, so squared lengths are kept in expectation (Johnson and
-    Lindenstrauss 1984). Probes on `features @ projection` of one size for every site check that a
-    difference between layers is not one of their widths.
+    Lindenstrauss 1984). Sites of every width share one projection of a seed: a narrower site is a wider
+    one with zeros behind it, which meet the rows that are missing here. Probes on `features @ projection`
+    of one size for every site check that a difference between layers is not one of their widths.
     """
     if width < 1 or size < 1:
         raise ValueError(f"random projection from {width} to {size}: both must be at least 1")
-    rng = np.random.default_rng([seed, width, size])
+    rng = np.random.default_rng([seed, size])
     return (rng.standard_normal((width, size)) / np.sqrt(size)).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Module = Literal["vision", "connector", "llm"]
-Pool = Literal["mean", "last"]
+Pool = Literal["mean", "last", "regrouped"]
 
 MODULES: tuple[Module, ...] = ("vision", "connector", "llm")
 
@@ -17,7 +17,9 @@ class Site:
     """One layer's output after pooling over tokens.
 
     `layer` counts from 0 in the order in which the model runs its layers. `pool` is "mean" for the
-    mean over one image's tokens and "last" for the state at the last prompt token (decoder only).
+    mean over one image's tokens, "last" for the state at the last prompt token (decoder only), and
+    "regrouped" for the mean over the groups of tokens that the connector merges into one, the group's
+    tokens side by side (the consumed vision layer only, and only where the connector concatenates).
     `width` is the length of the pooled vector. `consumed` marks the one vision layer that the
     connector reads; it is False everywhere outside the vision encoder.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -74,6 +75,20 @@ def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-probe", is_flag=True, help="Answers only: watch no layer, fit no probe.")
 @click.option(
+    "--floors",
+    type=click.Choice(["all", "task"]),
+    default="all",
+    show_default=True,
+    help="What the layers are held against. task: reference, pixels and majority class, computed once a "
+    "task. all: also a blank image and the vision encoder with random weights, once a model.",
+)
+@click.option(
+    "--answer-target/--no-answer-target",
+    default=True,
+    show_default=True,
+    help="Probe the last token for the letter of the right option: one more pass over at most 1,900 images.",
+)
+@click.option(
     "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
 )
 @click.option(
@@ -97,6 +112,8 @@ def eval_command(
     batch_size: int | None,
     seed: int,
     no_probe: bool,
+    floors: Literal["all", "task"],
+    answer_target: bool,
     max_train: int | None,
     model_args: dict[str, str],
     executor: str,
@@ -137,6 +154,8 @@ def eval_command(
         batch_size=batch_size,
         seed=seed,
         probe=not no_probe,
+        floors=floors,
+        answer_target=answer_target,
         max_train=max_train,
         model_args=model_args,
         offline=offline,

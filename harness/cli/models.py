@@ -1,15 +1,16 @@
-"""`harness models`: what models there are, and what a card says."""
+"""`harness models`: what models there are, what a card says, and a card for a model of one's own."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 
 @click.group()
 def models() -> None:
-    """List and show models."""
+    """List and show models, and add one."""
 
 
 @models.command("list")
@@ -51,3 +52,37 @@ def show_command(name: str, as_json: bool) -> None:
             click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         else:
             click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@models.command("add")
+@click.argument("model")
+@click.option("--name", help="Name in tables and result folders; default: that of the folder or hub id.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The card's file; default: NAME.yaml in the current folder.",
+)
+@click.option("--overwrite", is_flag=True, help="Write over a card that is there already.")
+@click.option("--offline", is_flag=True, help="Never reach for the network.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the model's own code run to look at it.")
+def add_command(
+    model: str, name: str | None, output: Path | None, overwrite: bool, offline: bool, trust_remote_code: bool
+) -> None:
+    """Write a card for MODEL, a model folder or a hub id, after looking at its configuration."""
+    from model_adapters.card_draft import draft_card, write_card
+    from model_adapters.registry import resolve
+
+    chosen = resolve([model])
+    if len(chosen) != 1:
+        raise click.UsageError(f"{model} stands for {len(chosen)} models; name one folder or hub id")
+    card = chosen[0].card
+    if name is not None:
+        from model_adapters.card import make_card
+
+        card = make_card({**card.model_dump(), "name": name}, "--name")
+    card = draft_card(card, offline=offline, trust_remote_code=trust_remote_code)
+    file = output or Path(f"{card.name.replace('/', '--')}.yaml")
+    write_card(card, file, overwrite=overwrite)
+    click.echo(f"{file}: {card.architecture}, {card.anatomy.vision_blocks} vision and ", nl=False)
+    click.echo(f"{card.anatomy.llm_blocks} language-model blocks", nl=False)
+    click.echo(f"; evaluate it with: harness eval --tasks phantom --models {file}")

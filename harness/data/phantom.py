@@ -3,7 +3,7 @@
 A scene is an echogenicity map in decibels (tissue layers, fat lobules, vessels, reflectors, shadows and
 at most one lesion) multiplied by fully developed speckle, the magnitude of filtered complex Gaussian
 noise, and compressed logarithmically, as a scanner shows it. Five classes differ in the lesion alone;
-everything else is drawn alike for all.
+everything else is drawn alike for all. A few images are atypical: they look like another class.
 
 Image i depends on `GENERATOR_VERSION` and i only. All arithmetic is float64, so that the rounding to
 8 bits gives the same pixels on every machine.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 CLASSES: tuple[str, ...] = ("normal", "cyst", "benign", "malignant", "calcified")
 NORMAL, CYST, BENIGN, MALIGNANT, CALCIFIED = range(len(CLASSES))
 
@@ -26,13 +26,15 @@ _LOOKS = 3  # speckle patterns averaged, as in spatial compounding
 _DYNAMIC_RANGE = 48.0  # dB shown between black and white
 _LOBULES, _VESSELS, _REFLECTORS, _SHADOWS = 5, 2, 4, 2
 _SPICULES, _GRAINS = 9, 7
+_GRAIN_RADIUS = 1.8
+_ATYPICAL = 0.08  # share of images that look like another class than the one they are of
 
 
 @dataclass(frozen=True)
 class PhantomBatch:
     """Drawn images: `images` uint8 (n, size, size), `labels` int64 (n,), `masks` bool (n, size, size).
 
-    A mask marks the lesion's pixels; it is empty for the class normal.
+    A mask marks the lesion's pixels; it is empty where the image shows none.
     """
 
     images: np.ndarray
@@ -60,7 +62,8 @@ def generate(first: int, count: int, *, size: int = 64) -> PhantomBatch:
         part = slice(start, min(start + _CHUNK, count))
         indices = np.arange(first + part.start, first + part.stop)
         labels[part] = [label_of(int(index)) for index in indices]
-        images[part], masks[part] = _draw(indices, labels[part], size)
+        shown = np.array([appearance_of(int(index)) for index in indices])
+        images[part], masks[part] = _draw(indices, shown, size)
     return PhantomBatch(images, labels, masks)
 
 
@@ -69,6 +72,18 @@ def label_of(index: int) -> int:
     block, place = divmod(index, len(CLASSES))
     order = np.random.Generator(np.random.PCG64([GENERATOR_VERSION, 0, block])).permutation(len(CLASSES))
     return int(order[place])
+
+
+def appearance_of(index: int) -> int:
+    """Return the class that image `index` looks like: its own, or for one in twelve any other.
+
+    No reader can know those, as in a clinic; it keeps every classifier, however good, away from 100%.
+    """
+    generator = np.random.Generator(np.random.PCG64([GENERATOR_VERSION, 2, index]))
+    label = label_of(index)
+    if generator.random() >= _ATYPICAL:
+        return label
+    return int((label + generator.integers(1, len(CLASSES))) % len(CLASSES))
 
 
 class _Draws:
@@ -94,14 +109,14 @@ class _Draws:
         return values[0] if count == 1 else values
 
 
-def _draw(indices: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(indices: np.ndarray, shown: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return images uint8 and lesion masks bool, both (n, size, size)."""
     draws = _Draws(indices, size)
     axis = (np.arange(size) + 0.5) * (_GRID / size)
     depth, lateral = axis[None, :, None], axis[None, None, :]
     echo = _tissue(draws, depth, lateral)
     echo = _lobules(echo, draws, depth, lateral)
-    echo, mask = _lesion(echo, labels, draws, depth, lateral)
+    echo, mask = _lesion(echo, shown, draws, depth, lateral)
     echo = _vessels(echo, draws, depth, lateral)
     echo = _reflectors(echo, draws, depth, lateral)
     echo = _shadows(echo, draws, depth, lateral)
@@ -130,7 +145,7 @@ def _lobules(echo: np.ndarray, draws: _Draws, depth: np.ndarray, lateral: np.nda
     """Darken fat lobules: blurred ellipses, wider than tall, weaker in contrast than a lesion."""
     y, x = draws.uniform(8.0, 58.0, _LOBULES), draws.uniform(0.0, 64.0, _LOBULES)
     height, width = draws.uniform(2.5, 6.0, _LOBULES), draws.uniform(4.0, 13.0, _LOBULES)
-    contrast = draws.uniform(-8.5, 4.0, _LOBULES)
+    contrast = draws.uniform(-7.0, 4.0, _LOBULES)
     for k in range(_LOBULES):
         distance = ((depth - y[k]) / height[k]) ** 2 + ((lateral - x[k]) / width[k]) ** 2
         echo = echo + contrast[k] * _step(2.0 * (1.0 - distance))
@@ -138,38 +153,38 @@ def _lobules(echo: np.ndarray, draws: _Draws, depth: np.ndarray, lateral: np.nda
 
 
 def _lesion(
-    echo: np.ndarray, labels: np.ndarray, draws: _Draws, depth: np.ndarray, lateral: np.ndarray
+    echo: np.ndarray, shown: np.ndarray, draws: _Draws, depth: np.ndarray, lateral: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put each image's lesion in: outline, interior, what lies behind it; return echo and mask."""
     cyst, benign, malignant, calcified = (
-        (labels == k)[:, None, None].astype(np.float64) for k in (CYST, BENIGN, MALIGNANT, CALCIFIED)
+        (shown == k)[:, None, None].astype(np.float64) for k in (CYST, BENIGN, MALIGNANT, CALCIFIED)
     )
-    present = (labels != NORMAL)[:, None, None]
-    y, x = draws.uniform(17.0, 48.0), draws.uniform(12.0, 52.0)
-    radius = draws.uniform(6.0, 11.0)
-    aspect = draws.uniform(0.62, 1.0) + malignant * draws.uniform(0.05, 0.4)  # height over width
+    present = (shown != NORMAL)[:, None, None]
+    y, x = draws.uniform(18.0, 46.0), draws.uniform(13.0, 51.0)
+    radius = draws.uniform(7.5, 12.0)
+    aspect = draws.uniform(0.6, 0.9) + malignant * draws.uniform(0.2, 0.6)  # height over width
     dy, dx = (depth - y) / np.sqrt(aspect), (lateral - x) * np.sqrt(aspect)
     distance = np.sqrt(dy**2 + dx**2) + 1e-9
-    outline = radius * _outline(labels == MALIGNANT, draws, dy / distance, dx / distance)
+    outline = radius * _outline(shown == MALIGNANT, draws, dy / distance, dx / distance)
     softness = 0.45 + draws.uniform(0.0, 0.5) + malignant * draws.uniform(0.0, 0.5)
     inside = _step((outline - distance) / softness) * present
 
     darkness = draws.uniform(0.0, 1.0)
     level = (
         cyst * (-19.0 - 9.0 * darkness)
-        + benign * (-7.0 - 5.0 * darkness)
-        + malignant * (-9.5 - 6.0 * darkness)
-        + calcified * (-8.0 - 6.0 * darkness)
+        + benign * (-8.0 - 5.0 * darkness)
+        + malignant * (-10.5 - 6.0 * darkness)
+        + calcified * (-8.0 - 5.0 * darkness)
     )
     behind = _step(depth - y - 0.6 * radius) * np.exp(-(((lateral - x) / (0.75 * radius)) ** 4))
     trail = draws.uniform(0.0, 1.0)
-    below = cyst * (1.5 + 4.5 * trail) + benign * (3.5 * trail - 0.5) - malignant * (2.5 + 5.5 * trail)
+    below = cyst * (3.0 + 4.0 * trail) + benign * (3.0 * trail - 0.5) - malignant * (4.5 + 6.5 * trail)
     below = below - calcified * 3.0 * trail
     echo = echo + below * behind * (1.0 - inside)
     capsule = (benign + calcified) * draws.uniform(0.0, 3.0)
     echo = echo + capsule * np.exp(-(((distance - outline) / 1.1) ** 2))
     echo = echo + level * inside
-    echo = echo + _grains(draws, dy / radius, dx / radius, radius / 1.25, labels == CALCIFIED)
+    echo = echo + _grains(draws, dy / radius, dx / radius, radius / _GRAIN_RADIUS, shown == CALCIFIED)
     return echo, (distance < outline) & present
 
 
@@ -187,7 +202,7 @@ def _outline(malignant: np.ndarray, draws: _Draws, sine: np.ndarray, cosine: np.
     for k in range(_SPICULES):
         centre = (turn + (k + position[k]) * (2.0 * np.pi / _SPICULES))[malignant]
         towards = cosine[malignant] * np.cos(centre) + sine[malignant] * np.sin(centre)
-        outline[malignant] += length[k][malignant] * np.exp(28.0 * (towards - 1.0))
+        outline[malignant] += length[k][malignant] * np.exp(22.0 * (towards - 1.0))
     outline[malignant] -= 0.2
     return outline
 
@@ -200,7 +215,7 @@ def _grains(
     `dy` and `dx` are in lesion radii, `sharpness` is the lesion's radius over that of a grain.
     """
     turn, reach = draws.uniform(0.0, 2.0 * np.pi, _GRAINS), draws.uniform(0.0, 0.75, _GRAINS)
-    gain = draws.uniform(6.0, 24.0, _GRAINS)
+    gain = draws.uniform(12.0, 26.0, _GRAINS)
     grains = np.zeros(np.broadcast_shapes(dy.shape, dx.shape))
     dy, dx, sharpness = dy[calcified], dx[calcified], sharpness[calcified]
     for k in range(_GRAINS):

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.questions import Exercise
-from model_adapters.zoo.tokenizer import IMAGE
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Dialogues:
 def encode(tiny: TinyModel, exercises: Sequence[Exercise]) -> Dialogues:
     """Render exercises with the model's own chat template and tokenise them."""
     tokenizer = tiny.processor.tokenizer
-    image, pad = tokenizer.convert_tokens_to_ids(IMAGE), tokenizer.pad_token_id
+    image, pad = tokenizer.convert_tokens_to_ids(tiny.image_token), tokenizer.pad_token_id
     before: list[int] = []
     rows, targets = [], []
     for exercise in exercises:
@@ -48,18 +47,23 @@ def encode(tiny: TinyModel, exercises: Sequence[Exercise]) -> Dialogues:
 
 
 def render(tiny: TinyModel, prompt: str) -> str:
-    """Return the user's turn with an image, up to where the answer begins, as one string."""
+    """Return the user's turn with an image, up to where the answer begins, as one string.
+
+    One image token stands for all of the image's.
+    """
     content = [{"type": "image"}, {"type": "text", "text": prompt}]
     text: str = tiny.processor.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    return text
+    return tiny.expand(text)
 
 
 def loss(tiny: TinyModel, dialogues: Dialogues, images: Tensor) -> Tensor:
     """Mean cross-entropy of the answer tokens; `images` are embeddings (n, image tokens, width)."""
     embeddings = torch.cat([tiny.embed(dialogues.before), images, tiny.embed(dialogues.after)], dim=1)
-    hidden = tiny.decode(embeddings)[:, -dialogues.after.shape[1] :]
+    begin = dialogues.before.shape[1]
+    states = tiny.decode(embeddings, slice(begin, begin + images.shape[1]))
+    hidden = states[:, -dialogues.after.shape[1] :]
     answered = dialogues.targets != -100
     return functional.cross_entropy(tiny.head(hidden[answered]), dialogues.targets[answered])
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model_adapters.zoo.muon import Muon
+
 _REPORT_EVERY = 50
 
 
@@ -93,12 +95,7 @@ def _optimisers(
     ]
     if matrices:
         optimisers.append(
-            torch.optim.Muon(
-                list(matrices.values()),
-                lr=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
+            Muon(list(matrices.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         )
     return optimisers
 

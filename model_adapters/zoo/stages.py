@@ -65,7 +65,7 @@ def text_stage(
             words.append(wordings.index(source.wordings[label]))
         images = stand_in(torch.tensor(words))[:, None].expand(-1, STAND_IN_TOKENS, -1)
         images = images + 0.5 * torch.randn(images.shape, generator=noise)
-        return _halves(tiny, exercises, images)
+        return dialogue_loss(tiny, exercises, images)
 
     return run("text", step, [tiny.decoder, tiny.head, stand_in], settings, report)
 
@@ -90,12 +90,12 @@ def joint_stage(
         ]
         with torch.no_grad():
             tokens = tiny.see(batch.pixels)
-        return _halves(tiny, exercises, tiny.connect(tokens))
+        return dialogue_loss(tiny, exercises, tiny.connect(tokens))
 
     return run("joint", step, [tiny.connector, tiny.decoder, tiny.head], settings, report)
 
 
-def _halves(tiny: TinyModel, exercises: Sequence[Exercise], images: Tensor) -> Tensor:
+def dialogue_loss(tiny: TinyModel, exercises: Sequence[Exercise], images: Tensor) -> Tensor:
     """Loss of a batch, its shorter and its longer dialogues apart, which spares half of the padding."""
     order = sorted(range(len(exercises)), key=lambda k: len(exercises[k].prompt))
     total = torch.zeros(())

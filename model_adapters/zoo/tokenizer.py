@@ -8,22 +8,62 @@ tokenises the same alone and after a prompt.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-PAD, BEGIN, END, IMAGE = "<pad>", "<bos>", "<eos>", "<image>"
+PAD, BEGIN, END = "<pad>", "<bos>", "<eos>"
 ROLES: tuple[str, ...] = ("<|system|>", "<|user|>", "<|assistant|>")
-SPECIAL_TOKENS: tuple[str, ...] = (PAD, BEGIN, END, IMAGE, *ROLES)
 VOCABULARY_SIZE = 640
+
+
+@dataclass(frozen=True)
+class ImageMarks:
+    """How a family writes an image: `written` in a rendered prompt, `image` for each of its tokens.
+
+    `special` holds all tokens of the family that stand for no text; `names` those that its processor
+    looks up by name.
+    """
+
+    written: str
+    image: str
+    begin: str = ""
+    end: str = ""
+    special: tuple[str, ...] = ()
+    names: Mapping[str, str] | None = None
+
+
+MARKS: Mapping[str, ImageMarks] = {
+    "llava": ImageMarks(written="<image>", image="<image>", special=("<image>",)),
+    "qwen2.5-vl": ImageMarks(
+        written="<|vision_start|><|image_pad|><|vision_end|>",
+        image="<|image_pad|>",
+        begin="<|vision_start|>",
+        end="<|vision_end|>",
+        special=("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"),
+    ),
+    "gemma3": ImageMarks(
+        written="<start_of_image>",
+        image="<image_soft_token>",
+        begin="<start_of_image>",
+        end="<end_of_image>",
+        special=("<start_of_image>", "<image_soft_token>", "<end_of_image>"),
+        names={
+            "boi_token": "<start_of_image>",
+            "eoi_token": "<end_of_image>",
+            "image_token": "<image_soft_token>",
+        },
+    ),
+}
 _ANSWER_WEIGHT = 400  # copies of each answer in the training text: its merges come first
 
-CHAT_TEMPLATE = (
+_CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' }}"
     "{% if message['content'] is string %}{{ message['content'] }}"
     "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>"
+    "{% if part['type'] == 'image' %}IMAGE"
     "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
@@ -32,14 +72,15 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(texts: Sequence[str], wordings: Sequence[str]) -> Any:
+def build_tokenizer(texts: Sequence[str], wordings: Sequence[str], family: str = "llava") -> Any:
     """Train a tokenizer on `texts` (prompts) and `wordings` (the classes' answers).
 
-    Returns a `PreTrainedTokenizerFast` with the chat template.
+    Returns a `PreTrainedTokenizerFast` with the family's image tokens and chat template.
 
     Raises:
         ValueError: if an option letter or a word of a wording did not become a single token.
     """
+    marks = MARKS[family]
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -49,7 +90,7 @@ def build_tokenizer(texts: Sequence[str], wordings: Sequence[str]) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY_SIZE,
         min_frequency=1,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=[PAD, BEGIN, END, *marks.special, *ROLES],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -60,14 +101,21 @@ def build_tokenizer(texts: Sequence[str], wordings: Sequence[str]) -> Any:
         pad_token=PAD,
         bos_token=BEGIN,
         eos_token=END,
-        extra_special_tokens=[IMAGE, *ROLES],
+        extra_special_tokens=_named(marks),
         padding_side="left",
         model_max_length=1024,
         clean_up_tokenization_spaces=False,
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = _CHAT_TEMPLATE.replace("IMAGE", marks.written)
     _check(tokenizer, wordings)
     return tokenizer
+
+
+def _named(marks: ImageMarks) -> Any:
+    """Special tokens as the tokenizer's class takes them: a list, or by name where a processor asks."""
+    if marks.names is None:
+        return [*marks.special, *ROLES]
+    return dict(marks.names)
 
 
 def _check(tokenizer: Any, wordings: Sequence[str]) -> None:

@@ -31,6 +31,18 @@ class Recipe:
     letters_share: float = 0.7
 
 
+def phantom_recipe(family: str, seed: int) -> Recipe:
+    """Return the recipe of the smaller models that know the phantom alone: minutes on one core."""
+    return Recipe(
+        family=family,
+        seed=seed,
+        scale=Scale(width=96, heads=3, vision_mlp=240, decoder_mlp=256),
+        vision=StageSettings(steps=1500, batch=48, learning_rate=2.5e-3),
+        text=StageSettings(steps=400, batch=48, learning_rate=2e-3),
+        joint=StageSettings(steps=300, batch=48, learning_rate=1e-3),
+    )
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained model and the loss of every step by stage; a stage taken from a checkpoint has none."""
@@ -56,9 +68,8 @@ def train(
     it is the same.
     """
     material = tuple(sets)
-    tokenizer = build_tokenizer(
-        list(vocabulary_text(material)), sorted({word for s in material for word in s.wordings})
-    )
+    wordings = sorted({word for s in material for word in s.wordings})
+    tokenizer = build_tokenizer(list(vocabulary_text(material)), wordings, recipe.family)
     tiny = build_model(recipe.family, tokenizer, seed=recipe.seed, scale=recipe.scale)
     seed, share = recipe.seed, recipe.letters_share
     stages = {

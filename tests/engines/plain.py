@@ -100,6 +100,19 @@ class PlainModel:
             read = self.model(**self.inputs(query), output_hidden_states=True, use_cache=False)
         return read.hidden_states[-1][0, -1].numpy()
 
+    def last_layer_mean(self, query: Query) -> np.ndarray:
+        """Return the mean over the image tokens of the last decoder layer's output, before the final norm."""
+        inputs, states = self.inputs(query), []
+        layer = self.model.get_decoder().layers[-1]
+        hook = layer.register_forward_hook(
+            lambda _m, _i, out: states.append(out[0] if isinstance(out, tuple) else out)
+        )
+        with torch.no_grad():
+            self.model(**inputs, use_cache=False)
+        hook.remove()
+        is_image = inputs["input_ids"][0] == self.model.config.image_token_id
+        return states[0][0][is_image].mean(0).numpy()
+
     def image_tokens(self, query: Query) -> int:
         """Return how many embeddings the model makes of an image."""
         inputs = self.inputs(query)

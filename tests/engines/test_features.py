@@ -23,7 +23,8 @@ def test_features_equal_the_librarys_own_states(name, batch_size, tiny_engine, t
     plain = plain_model(tiny_folder(name), name)
     for row, query in enumerate(asked):
         expected = plain.features(query)
-        assert set(seen) - set(expected) == {key for key in seen if key.startswith(last_layer(seen))}
+        more = {key for key in seen if key.startswith(last_layer(seen)) or key.endswith(".regrouped")}
+        assert set(seen) - set(expected) == more  # tested in the next test and in test_regrouping
         for key, vector in expected.items():
             np.testing.assert_allclose(seen[key][row], vector, atol=1e-4, err_msg=f"{name} {query.id} {key}")
 
@@ -37,6 +38,8 @@ def test_last_layer_is_taken_before_the_final_norm(name, tiny_engine, tiny_folde
         with torch.no_grad():
             normed = engine.anatomy.final_norm(torch.tensor(seen[f"{last_layer(seen)}.last"][row])).numpy()
         np.testing.assert_allclose(normed, plain.normed_last_state(query), atol=1e-4)
+        mean = seen[f"{last_layer(seen)}.mean"][row]
+        np.testing.assert_allclose(mean, plain.last_layer_mean(query), atol=1e-4)
 
 
 @architectures
@@ -52,10 +55,12 @@ def test_sites_name_every_layer_and_the_one_that_is_consumed(name, tiny_engine):
     seen = engine.score(queries()[:2], observe=True).features
     assert {site.key: site.width for site in engine.sites} == {key: a.shape[1] for key, a in seen.items()}
     assert all(array.dtype == np.float32 for array in seen.values())
-    assert [site.layer for site in engine.sites if site.consumed] == [CONSUMED.get(name, 2)]
+    assert {site.layer for site in engine.sites if site.consumed} == {CONSUMED.get(name, 2)}
     assert curve(engine.sites, "vision", "mean")[-1].consumed
     assert len(curve(engine.sites, "connector", "mean")) == 1
-    assert len(curve(engine.sites, "llm", "last")) == len(engine.anatomy.decoder_layers)
+    layers = list(range(len(engine.anatomy.decoder_layers)))
+    for pool in ("mean", "last"):  # image tokens and last prompt token, at every decoder layer
+        assert [site.layer for site in curve(engine.sites, "llm", pool)] == layers
 
 
 def test_nothing_stays_hooked_and_answers_do_not_depend_on_being_watched(tiny_engine):

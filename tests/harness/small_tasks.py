@@ -28,7 +28,7 @@ def make_task(*classes: tuple[str, ...], seed: int = 0) -> TaskSpec:
             "seed": seed,
             "source": {
                 "layout": "phantom",
-                "generator_version": 1,
+                "generator_version": 2,
                 "size": 64,
                 "splits": {"test": {"first": 0, "count": 8}},
             },

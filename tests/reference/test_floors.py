@@ -15,9 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from harness import floors as module
-from harness.blank import blank_floor
+from harness.blank import ask_blank
 from harness.data.dataset import DataError, Dataset
 from harness.floors import balanced_predictions, fixed_predictions_p, floors_key, load_floors
+from harness.run_floors import floor_lines
+from harness.store import RunStore
 from model_adapters import reference
 from model_adapters.interface import LabelScores, Observation
 
@@ -179,7 +181,7 @@ def test_balanced_predictions_are_the_bayes_rule() -> None:
 
 
 class _Names:
-    """An engine whose answer depends on the picture: the class at the place of its first pixel."""
+    """An engine that names benign, whatever it is shown."""
 
     def __init__(self, error: str | None = None) -> None:
         self.error = error
@@ -192,13 +194,35 @@ class _Names:
         return Observation((LabelScores(raw, raw, self.error),))
 
 
-def test_blank_answer_is_given_to_every_image(phantom: Dataset) -> None:
+def test_a_blank_picture_is_asked_about_once(phantom: Dataset, tmp_path: Path) -> None:
     engine = _Names()
-    floor = blank_floor(engine, phantom)  # type: ignore[arg-type]
+    answers = []
+    for _ in range(2):  # the second time as after a kill
+        with RunStore(tmp_path / "run", {}) as store:
+            answers.append(ask_blank(store, engine, phantom))  # type: ignore[arg-type]
     assert engine.seen == [(64, 64, 127, 127, 127)]
-    benign = [c.name for c in phantom.task.classes].index("benign")
-    assert set(floor.predictions("test")) == {benign}
-    np.testing.assert_allclose(np.exp(floor.scores["test"]).sum(axis=1), 1)
-    assert floor.scores["val"].shape == (60, 5)
-    with pytest.raises(DataError, match="out of memory"):
-        blank_floor(_Names("out of memory"), phantom)  # type: ignore[arg-type]
+    assert answers[0] == answers[1]
+    names = [c.name for c in phantom.task.classes]
+    assert answers[0].scores == tuple(-1.0 if name == "benign" else -3.0 for name in names)
+    assert "64 x 64" in answers[0].detail
+
+
+def test_a_blank_picture_without_an_answer_says_why(phantom: Dataset, tmp_path: Path) -> None:
+    with RunStore(tmp_path / "run", {}) as store:
+        found = ask_blank(store, _Names("out of memory"), phantom)  # type: ignore[arg-type]
+    assert found.scores is None
+    assert "out of memory" in found.detail
+
+
+def test_lines_of_the_floors_say_what_the_floors_predict(phantom: Dataset, tmp_path: Path) -> None:
+    floors = load_floors(phantom, cache=tmp_path)
+    lines = {(line.site, line.split): line for line in floor_lines(floors)}
+    assert len(lines) == 6
+    for floor in (floors.reference, floors.pixels, floors.majority):
+        for split in ("val", "test"):
+            line = lines[(floor.name, split)]
+            np.testing.assert_allclose(line.scores, floor.scores[split], atol=1e-4)
+            assert line.predictions == tuple(np.argmax(line.scores, axis=1))
+            agree = np.mean(floor.predictions(split) == line.predictions)
+            assert agree >= 0.95  # two classes whose scores are equal to four digits
+            assert (line.module, line.readout, line.consumed) == ("image", "floor", False)

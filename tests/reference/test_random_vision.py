@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 
-from model_adapters.interface import Query
+from harness import random_floor
+from harness.data.dataset import Dataset
+from harness.random_floor import load_random_vision
+from model_adapters.interface import ModelDescription, ModelError, Query
 from model_adapters.random_vision import random_vision
 from model_adapters.registry import load_engine, resolve
 from model_adapters.transformers_engine import TransformersEngine
+from model_adapters.vision_only import random_vision_features, vision_features
+from tasks.subset import select
 from tests.engines.tiny_models import BUILDERS
 
 Loader = Callable[[str], TransformersEngine]
@@ -89,3 +96,93 @@ def test_own_weights_come_back_after_an_error(engine_of: Loader) -> None:
     with pytest.raises(RuntimeError, match="stop"), random_vision(engine):
         raise RuntimeError("stop")
     assert all(torch.equal(before[key], tensor) for key, tensor in engine._model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["llava_siglip", "qwen2_5_vl", "gemma3"])
+def test_vision_alone_is_what_the_whole_pass_shows_of_it(engine_of: Loader, name: str) -> None:
+    engine = engine_of(name)
+    whole = engine.score(queries(), observe=True)
+    ran: list[object] = []
+    hooks = [layer.register_forward_hook(lambda *_: ran.append(1)) for layer in engine.anatomy.decoder_layers]
+    alone = vision_features(engine, queries())
+    for hook in hooks:
+        hook.remove()
+    assert not ran
+    assert set(alone) == {key for key in whole.features if key.startswith("vision")}
+    for key, array in alone.items():
+        np.testing.assert_allclose(array, whole.features[key], atol=1e-5)
+    again = engine.score(queries(), observe=True)  # the pass that was stopped left nothing behind
+    assert again.scores == whole.scores
+
+
+def test_random_features_are_those_of_the_random_encoder(engine_of: Loader) -> None:
+    engine = engine_of("llava_siglip")
+    found = random_vision_features(engine, queries(), seed=4)
+    with random_vision(engine, seed=4):
+        expected = engine.score(queries(), observe=True).features
+    for key, array in found.items():
+        np.testing.assert_allclose(array, expected[key], atol=1e-5)
+
+
+def test_an_engine_without_layers_is_refused() -> None:
+    class Server:
+        description = ModelDescription("far", None, "0", "?", 0, "openai", "?", "remote")
+
+    with pytest.raises(ModelError, match=r"far: the engine openai"):
+        random_vision_features(Server(), queries())  # type: ignore[arg-type]
+
+
+def test_the_floor_is_the_linear_probe_of_random_features(
+    engine_of: Loader, phantom: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of("llava_siglip")
+    monkeypatch.setattr(random_floor, "IMAGES", {"train": 40, "val": 20, "test": 30})
+    found = load_random_vision(engine, phantom, seed=2, cache=tmp_path)
+    assert "40 training and 30 test images" in found.detail
+    chosen = {
+        split: [
+            phantom.split(split)[row]
+            for row in select(
+                [s.id for s in phantom.split(split)], [s.label for s in phantom.split(split)], count, 2
+            )
+        ]
+        for split, count in random_floor.IMAGES.items()
+    }
+    features = {
+        split: random_vision_features(
+            engine, [Query(s.id, phantom.read(s), "?", ()) for s in samples], seed=2
+        )
+        for split, samples in chosen.items()
+    }
+    labels = {split: np.array([s.label for s in samples]) for split, samples in chosen.items()}
+    assert found.layers is not None
+    assert [layer.site for layer in found.layers] == [s.name for s in engine.sites if s.module == "vision"]
+    for layer in found.layers:
+        x = {split: part[f"{layer.site}.mean"] for split, part in features.items()}
+        mean, deviation = x["train"].mean(axis=0), x["train"].std(axis=0)
+        z = {split: (part - mean) / deviation for split, part in x.items()}
+        fits = [
+            LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(z["train"], labels["train"])
+            for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+        ]
+        rows = np.arange(20)
+        loss = [-fit.predict_log_proba(z["val"])[rows, labels["val"]].mean() for fit in fits]
+        predicted = fits[int(np.argmin(loss))].predict(z["test"])
+        expected = balanced_accuracy_score(labels["test"], predicted)
+        assert layer.balanced_accuracy.value == pytest.approx(expected, abs=0.04)  # one image is 0.033
+    monkeypatch.setattr(random_floor, "_measure", None)  # calling it would raise
+    assert load_random_vision(engine, phantom, seed=2, cache=tmp_path) == found
+    (kept,) = (tmp_path / "random_vision").glob("*.json")
+    monkeypatch.undo()
+    monkeypatch.setattr(random_floor, "IMAGES", {"train": 40, "val": 20, "test": 30})
+    kept.write_bytes(kept.read_bytes()[:50])
+    assert load_random_vision(engine, phantom, seed=2, cache=tmp_path) == found
+
+
+def test_a_floor_that_cannot_be_had_says_why(phantom: Dataset, tmp_path: Path) -> None:
+    class Server:
+        description = ModelDescription("far", None, "0", "?", 0, "openai", "?", "remote")
+
+    found = load_random_vision(Server(), phantom, cache=tmp_path)  # type: ignore[arg-type]
+    assert found.layers is None
+    assert "far: the engine openai" in found.detail

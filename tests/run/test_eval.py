@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,13 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
+from leaderboard.floor_parts import DeclaredFloors, score_floors
+from leaderboard.health_profile import score_health
 from leaderboard.record import read_record
+from leaderboard.samples import ProbeLine, SampleLine
+from leaderboard.samples import read_lines as lines_of
+from leaderboard.scoring import score_answers, score_probes
+from leaderboard.verdict import record_diagnosis
 from tests.run.conftest import RUN, comparable, harness, read_json, read_lines, result
 
 
@@ -82,6 +90,91 @@ def test_features_are_ordinary_safetensors(finished: Path) -> None:
         assert (np.abs(array).sum(axis=1) > 0).all()  # every row was written
 
 
+def test_a_verdict_is_given_and_every_floor_measured(finished: Path) -> None:
+    record = read_record(result(finished) / "record.json")
+    found, floors = record.diagnosis, record.floors
+    assert found is not None
+    assert floors is not None
+    assert [drop.mode for drop in found.drops] == ["vision", "connector", "comprehension", "mapping"]
+    lost = found.levels["reference"] - found.levels["answers"]
+    assert sum(drop.value for drop in found.drops) == pytest.approx(lost)
+    assert found.sentences is not None
+    assert all(sentence.endswith(".") for sentence in found.sentences)
+    assert found.reference == floors.reference.detail
+    assert floors.reference.balanced_accuracy.value > floors.pixels.balanced_accuracy.value
+    assert floors.pixels.balanced_accuracy.value > floors.majority.balanced_accuracy.high
+    assert floors.blank is not None
+    assert floors.random_vision is not None
+    vision = [p for p in record.probes if (p.module, p.pool) == ("vision", "mean")]
+    assert [layer.site for layer in floors.random_vision] == [p.site for p in vision]
+    assert vision[-1].balanced_accuracy.low > floors.random_vision[-1].balanced_accuracy.value
+    assert record.permutation is not None
+    assert set(record.permutation.bands) == {f"{p.site}.{p.pool}" for p in record.probes}
+
+
+def test_a_record_follows_from_its_lines_and_declared_p_values(finished: Path) -> None:
+    """As a verifier would compute it, without the model and without torch."""
+    folder = result(finished)
+    record = read_record(folder / "record.json")
+    samples = list(lines_of(folder / "samples.jsonl", SampleLine))
+    lines = list(lines_of(folder / "probes.jsonl", ProbeLine))
+    test = [line for line in samples if line.split == "test"]
+    assert record.answers is not None
+    assert record.floors is not None
+    answers = score_answers(
+        samples, classes=len(record.task.classes), headline="scores", primary_prompt="free"
+    )
+    assert answers == record.answers
+    declared_p = {
+        (p.readout, p.site, p.pool): p.permutation_p for p in record.probes if p.permutation_p is not None
+    }
+    assert score_probes(lines, test, declared_p) == record.probes
+    assert score_health(lines, test, final=answers.accuracy.value) == record.health
+    named = (record.floors.reference, record.floors.pixels, record.floors.majority)
+    declared = DeclaredFloors(
+        record.floors.key,
+        {floor.name: floor.detail for floor in named},
+        {floor.name: floor.permutation_p for floor in named},
+        blank_detail=record.floors.blank_detail,
+        random_vision=record.floors.random_vision,
+        random_vision_detail=record.floors.random_vision_detail,
+    )
+    again = score_floors(lines, test, declared)
+    assert again == record.floors.model_copy(update={"blank": None})
+    assert record_diagnosis(record, samples, lines, seed=0) == record.diagnosis
+
+
+def test_a_record_of_another_judgement_is_judged_anew(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    path = result(tmp_path / "out") / "record.json"
+    before = read_json(path)
+    other = read_json(path)
+    other["configuration"]["judgement"]["diagnosis"]["delta"] = 0.5
+    other["diagnosis"]["verdict"] = "mapping"
+    path.write_text(json.dumps(other), encoding="utf-8")
+    stored = read_lines(path.parent / "store" / "answers.jsonl")
+    done = harness("eval", *RUN, "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert comparable(read_json(path)) == comparable(before)
+    assert read_lines(path.parent / "store" / "answers.jsonl") == stored  # and nothing was asked again
+    assert "verdict" in done.stdout
+    assert before["diagnosis"]["verdict"] in done.stdout
+    (spoken,) = [line for line in done.stderr.splitlines() if "; in all" in line]
+    assert "load " in spoken
+    assert "verdict " in spoken
+
+
+def test_floors_of_the_task_alone(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    done = harness("eval", *RUN, "--output", "out", "--floors", "task", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole, record = (read_json(result(folder) / "record.json") for folder in (finished, tmp_path / "out"))
+    assert (record["floors"]["blank"], record["floors"]["random_vision"]) == (None, None)
+    assert "--floors task" in record["floors"]["random_vision_detail"]
+    assert record["floors"]["reference"] == whole["floors"]["reference"]
+    assert record["diagnosis"] == whole["diagnosis"]
+
+
 def test_leaderboard_collects_the_record(finished: Path) -> None:
     board = read_json(finished / "leaderboard.json")
     record = read_json(result(finished) / "record.json")
@@ -125,6 +218,8 @@ def test_limit_is_partial_and_ranks_behind(tmp_path: Path) -> None:
     assert record["answers"]["accuracy"]["n"] == 10
     assert record["health"] is None
     assert record["probes"] == []
+    assert record["floors"] is None
+    assert record["diagnosis"] is None
 
 
 def test_another_configuration_is_refused(finished: Path) -> None:

@@ -13,7 +13,7 @@ Report = Callable[..., list[str]]
 PHANTOM = """\
 source:
   layout: phantom
-  generator_version: 1
+  generator_version: 2
   size: 64
   splits:
     train: {first: 0, count: 100}

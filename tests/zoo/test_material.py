@@ -42,7 +42,7 @@ def test_classes_and_sets_are_drawn_by_their_shares(phantom: TrainingSet, colour
 @settings(max_examples=15, deadline=None)
 @given(width=st.integers(8, 150), height=st.integers(8, 150), mode=st.sampled_from(["L", "RGB"]))
 def test_resizing_is_the_processors(width: int, height: int, mode: str) -> None:
-    from model_adapters.zoo.architecture import _image_processor
+    from model_adapters.zoo.families.llava import _image_processor
 
     pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(pixels).convert(mode)

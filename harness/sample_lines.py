@@ -1,0 +1,73 @@
+"""Join what a run stored about each image into one line of `samples.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import ask
+from harness.answers import Outcome, outcome, read_class, wordings_of
+from harness.data.dataset import Dataset, Sample
+from harness.store import PREFILL, RunStore
+from leaderboard import scoring
+from leaderboard.samples import Asked, SampleLine
+
+
+def sample_lines(
+    store: RunStore, dataset: Dataset, images: ask.AskedImages, headline: scoring.Headline
+) -> tuple[SampleLine, ...]:
+    """Join the stored answers of every step into one line an image."""
+    wordings = wordings_of(dataset.task)
+    prefilled = store.answers(PREFILL, len(images.observed))
+    extra = {
+        sample.id: (variant["orders"], written)
+        for sample, variant, written in zip(
+            images.test,
+            store.answers(ask.VARIANTS, len(images.test)),
+            store.answers(ask.GENERATE, len(images.test)),
+            strict=True,
+        )
+    }
+    lines = []
+    for sample, scored in zip(images.observed, prefilled, strict=True):
+        orders, written = extra.get(sample.id, ([], None)) if sample.split == "test" else ([], None)
+        read = read_class(written["text"], wordings) if written and written["error"] is None else None
+        lines.append(_line(sample, scored, orders, written, read, headline))
+    return tuple(lines)
+
+
+def _line(
+    sample: Sample,
+    scored: Mapping[str, Any],
+    orders: Sequence[Mapping[str, Any]],
+    written: Mapping[str, Any] | None,
+    read: int | None,
+    headline: scoring.Headline,
+) -> SampleLine:
+    by_scores = scoring.best(scored["scores"])
+    generated = outcome(read, sample.label, written["error"]) if written is not None else None
+    use_text = headline == "generated" and written is not None
+    predicted = read if use_text else by_scores
+    error = written["error"] if use_text and written is not None else scored["error"]
+    final: Outcome = outcome(predicted, sample.label, error)
+    return SampleLine(
+        id=sample.id,
+        split=sample.split,
+        pixel_hash=sample.pixel_hash,
+        label=sample.label,
+        group=sample.group,
+        scores=scored["scores"],
+        scores_normalised=scored["normalised"],
+        predicted=predicted,
+        text=written["text"] if written is not None else None,
+        read=read,
+        outcome=final,
+        generated_outcome=generated,
+        orders=tuple(
+            Asked(
+                prompt=o["prompt"], order=o["order"], scores=o["scores"], predicted=scoring.best(o["scores"])
+            )
+            for o in orders
+        ),
+        error=scored["error"] or (written["error"] if written else None),
+    )

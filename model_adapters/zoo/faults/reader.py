@@ -1,0 +1,55 @@
+"""A linear reader of the class: how much of it a place holds, quick enough to be asked often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+_PENALTY = 3e-3  # of squared weights, per image; near what validation chooses for 1,500 images
+_ITERATIONS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """Logits `weights @ x + intercept`; `weights` (classes, width), `intercept` (classes,), float64."""
+
+    weights: Tensor = field(repr=False)
+    intercept: Tensor = field(repr=False)
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """Return class logits (n, classes) of vectors (n, width)."""
+        return vectors.double() @ self.weights.T + self.intercept
+
+
+def fit_reader(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float = _PENALTY) -> Reader:
+    """Fit an L2-penalised multinomial logistic regression to standardised vectors (n, width)."""
+    x = vectors.double()
+    mean, scale = x.mean(0), x.std(0)
+    scale = torch.where(scale > 1e-9 * (1.0 + mean.abs()), scale, torch.full_like(scale, torch.inf))
+    z = (x - mean) / scale
+    weights = torch.zeros(classes, z.shape[1], dtype=torch.float64, requires_grad=True)
+    intercept = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weights, intercept], max_iter=_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        loss = torch.nn.functional.cross_entropy(z @ weights.T + intercept, labels)
+        loss = loss + penalty * weights.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        solver.step(closure)  # type: ignore[arg-type]
+    rows = weights.detach() / scale
+    return Reader(rows, intercept.detach() - rows @ mean)
+
+
+def points(predicted: Tensor, labels: Tensor, classes: int) -> float:
+    """Return the balanced accuracy in points, 0 to 100; classes without an image are left out."""
+    right = (predicted == labels).double()
+    of_class = [right[labels == k].mean() for k in range(classes) if bool((labels == k).any())]
+    return 100.0 * float(torch.stack(of_class).mean())

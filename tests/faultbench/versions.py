@@ -1,0 +1,49 @@
+"""What a case's answers and features depend on, beside the case itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from tests.faultbench.cases import Case, key_of
+
+
+def keys_of(cases: Iterable[Case]) -> dict[str, str]:
+    """Return every case's key by its name."""
+    return {case.name: key_of(case, versions(case)) for case in cases}
+
+
+def versions(case: Case) -> dict[str, Any]:
+    """Return the versions that enter a case's key; a case made under others is run again.
+
+    How answers are judged is left out: kept cases are judged again instead.
+    """
+    return {**_code(), "recipe": recipe_id(case.family, case.seed)}
+
+
+@cache
+def recipe_id(family: str, seed: int) -> str:
+    """Return a hash of everything that a healthy model is trained by."""
+    from harness.data.phantom import GENERATOR_VERSION
+    from harness.zoo_training import PHANTOM_COUNT, PHANTOM_FIRST
+    from model_adapters.zoo.train import phantom_recipe
+
+    parts = (phantom_recipe(family, seed), GENERATOR_VERSION, PHANTOM_FIRST, PHANTOM_COUNT)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+@cache
+def _code() -> dict[str, int]:
+    from harness.configuration import RUN_VERSION
+    from harness.data.phantom import GENERATOR_VERSION
+    from harness.floors import FLOORS_VERSION
+    from model_adapters.reference import RECIPE_VERSION
+
+    return {
+        "phantom": GENERATOR_VERSION,
+        "run": RUN_VERSION,
+        "floors": FLOORS_VERSION,
+        "reference": RECIPE_VERSION,
+    }
