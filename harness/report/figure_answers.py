@@ -186,7 +186,7 @@ def _draw_answer_target(parts: Sequence[AnswerTargetPart], width: float) -> Figu
         100 * parts[0].majority, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label="commonest letter"
     )
     axes.set_ylim(0, 102)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.set_xlabel("decoder layer", fontsize=8.5)
     axes.set_ylabel("accuracy (%)", fontsize=8.5)
     axes.grid(axis="y", color=PALE, linewidth=0.6)

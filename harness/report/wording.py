@@ -112,10 +112,8 @@ def absent(record: Record) -> dict[str, str]:
         if record.permutation and record.permutation.bands
         else f"Permuted-label bands: not measured{needs or f' ({old})'}.",
         "floors": None if floors else f"Reference, pixel floor and blank image: not measured ({old}).",
-        "blank": _reason("Blank image", floors and floors.blank_detail)
-        if floors and floors.blank is None
-        else None,
-        "random_vision": _reason("Vision encoder with random weights", floors and floors.random_vision_detail)
+        "blank": _reason("Blank image", floors.blank_detail) if floors and floors.blank is None else None,
+        "random_vision": _reason("Vision encoder with random weights", floors.random_vision_detail)
         if floors and not floors.random_vision
         else None,
         "answers": None if answers else "Answers: none in this record.",

@@ -100,7 +100,7 @@ def unparsable(subject: Subject, order: Order) -> Damaged:
     high = 3.0 * float(best.max().clamp(min=1.0))
     size = high if order.degree == "strong" else find_dose(written, order.target, high, attempts=20).severity
     with torch.no_grad():
-        tiny.head.weight[token] = (size * one).float()  # type: ignore[index,operator]
+        tiny.head.weight[token] = (size * one).float()  # type: ignore[operator]
     return Damaged(tiny, size, "score of the mark", written(size))
 
 

@@ -18,14 +18,14 @@ from model_adapters.zoo.faults.subspace import class_directions, ridged, spread_
 
 def label_rows(tiny: TinyModel, bench: Bench) -> Tensor:
     """Return the labels' rows of the head, (classes, width), float64."""
-    rows: Tensor = tiny.head.weight.detach()[bench.label_tokens].double()  # type: ignore[index]
+    rows: Tensor = tiny.head.weight.detach()[bench.label_tokens].double()  # type: ignore[operator]
     return rows
 
 
 @torch.no_grad()
 def set_label_rows(tiny: TinyModel, bench: Bench, rows: Tensor) -> None:
     """Replace the labels' rows of the head."""
-    tiny.head.weight[bench.label_tokens] = rows.float()  # type: ignore[index,operator]
+    tiny.head.weight[bench.label_tokens] = rows.float()  # type: ignore[operator]
 
 
 def constant(final: Tensor, after: Tensor) -> Tensor:

@@ -39,11 +39,11 @@ def fit_reader(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float 
         solver.zero_grad()
         loss = torch.nn.functional.cross_entropy(z @ weights.T + intercept, labels)
         loss = loss + penalty * weights.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     with torch.enable_grad():
-        solver.step(closure)  # type: ignore[arg-type]
+        solver.step(closure)
     rows = weights.detach() / scale
     return Reader(rows, intercept.detach() - rows @ mean)
 
