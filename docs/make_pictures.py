@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from harness.data.phantom import generate
-from harness.report.figures import layer_curve
+from harness.report.figure_layers import layer_curve
 from leaderboard.record import read_record
 
 HERE = Path(__file__).resolve().parent

@@ -37,6 +37,23 @@ class ExpectedAnatomy(_Strict):
     image_token: str | None = None
 
 
+class PlantedFault(_Strict):
+    """What is wrong with a built-in model on purpose, and the verdict that is right about it.
+
+    `drop` is what its answers lost, in points of balanced accuracy, on images of its training material.
+    """
+
+    name: str
+    degree: Literal["strong", "mild"]
+    expected: tuple[str, ...]  # any of these verdicts is right
+    details: tuple[str, ...] = ()
+    adapted: bool = True  # False: an interface mismatch, by which no verdict is judged
+    severity: float
+    unit: str
+    drop: float
+    recipe: str  # a hash of everything that the model was made from
+
+
 class ModelCard(_Strict):
     """One model. Either `hub_id` or `path` says where it is.
 
@@ -65,6 +82,7 @@ class ModelCard(_Strict):
     anatomy: ExpectedAnatomy = ExpectedAnatomy()
     base: str | None = None  # name of the card of the general model that this one was tuned from
     citation: str | None = None
+    fault: PlantedFault | None = None
     notes: str = ""
 
     @model_validator(mode="after")

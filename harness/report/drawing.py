@@ -40,6 +40,7 @@ _STYLE = {
     "axes.axisbelow": True,
     "hatch.linewidth": 0.8,
 }
+_DENSE = 5  # places an inch above which whiskers become a band
 _IDENTIFIERS = re.compile(r"""((?:\bid=|href=)"#?|url\(#)""")
 
 
@@ -104,6 +105,48 @@ def errors(values: Sequence[Interval]) -> list[list[float]]:
     below = [100 * max(v.value - v.low, 0.0) for v in values]
     above = [100 * max(v.high - v.value, 0.0) for v in values]
     return [below, above]
+
+
+def width_of(axes: Axes) -> float:
+    """Return the width in inches of the figure that holds these axes."""
+    return float(axes.figure.dpi_scale_trans.inverted().transform_bbox(axes.figure.bbox).width)
+
+
+def curve(
+    axes: Axes, xs: Sequence[int], values: Sequence[Interval], look: tuple[str, str, str], size: float = 5
+) -> None:
+    """Draw values in percent with 95% intervals: whiskers, or a band where they would run into each other.
+
+    Args:
+        axes: where, with its limits and its figure's size already set.
+        xs: places, rising.
+        values: one for each place.
+        look: colour, marker, label.
+        size: of the markers, in points of print.
+    """
+    colour, marker, label = look
+    first, last = axes.get_xlim()
+    per_inch = (last - first) / width_of(axes)
+    dense = per_inch > _DENSE and len(xs) > 1
+    middle = [100 * v.value for v in values]
+    below, above = errors(values)
+    if dense:
+        low = [m - b for m, b in zip(middle, below, strict=True)]
+        high = [m + a for m, a in zip(middle, above, strict=True)]
+        axes.fill_between(xs, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.errorbar(
+        xs,
+        middle,
+        yerr=None if dense else [below, above],
+        color=colour,
+        marker=marker,
+        markersize=min(size, 4) if dense else size,
+        markevery=max(1, round(per_inch / 3)) if dense else None,
+        linewidth=1.5,
+        elinewidth=1,
+        capsize=2,
+        label=label,
+    )
 
 
 def reach(values: Sequence[float], margin: float) -> tuple[float, float]:

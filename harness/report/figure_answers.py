@@ -24,10 +24,11 @@ _GROUPS = {  # colour and marker by what is varied
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to ask, what is varied by it, and the accuracy."""
+    """One way to ask, what is varied by it, and the accuracy. `short` is a name for a phone."""
 
     group: str
     name: str
+    short: str
     accuracy: Interval
 
 
@@ -37,23 +38,28 @@ def variants(record: Record) -> tuple[Variant, ...]:
     if answers is None:
         return ()
     wordings = [
-        Variant("wording of the question", name, value) for name, value in answers.prompt_accuracies.items()
+        Variant("wording of the question", name, name, value)
+        for name, value in answers.prompt_accuracies.items()
     ]
     orders = [_ordered(key, value, record.task.classes) for key, value in answers.order_accuracies.items()]
     blank = record.floors.blank if record.floors else None
-    last = [Variant("no image", "blank image", blank.accuracy)] if blank else []
+    last = [Variant("no image", "blank image", "blank image", blank.accuracy)] if blank else []
     ranked = sorted(orders, key=lambda v: list(_GROUPS).index(v.group))
     return (*wordings, *ranked, *last)
 
 
 def _ordered(key: str, value: Interval, classes: Sequence[str]) -> Variant:
+    """Read a key such as "letters/2-0-1", the classes from option A on, or "letters/right at A"."""
     prompt, _, order = key.rpartition("/")
     if not _ORDER.fullmatch(order):
-        return Variant("letter of the right option", f"{prompt}: {order}", value)
+        return Variant("letter of the right option", f"{prompt}: {order}", order, value)
     places = [int(place) for place in order.split("-")]
-    known = all(place < len(classes) for place in places)
-    named = ", ".join(classes[place] for place in places) if known else order
-    return Variant("order of the options", f"{prompt}: {named}", value)
+    if not all(place < len(classes) for place in places):
+        return Variant("order of the options", key, order, value)
+    named = [classes[place] for place in places]
+    cut = [name[: max(2, 20 // len(named) - 2)] for name in named]
+    short = ", ".join(cut) if len(set(cut)) == len(cut) else f"classes {order}"
+    return Variant("order of the options", f"{prompt}: {', '.join(named)}", short, value)
 
 
 def spread_drawing(record: Record) -> Drawing | None:
@@ -92,7 +98,7 @@ def _draw_spread(found: Sequence[Variant], majority: float, width: float) -> Fig
             label=group,
         )
     axes.axvline(majority, color=BLACK, linestyle=(0, (5, 3)), linewidth=1, label="majority class")
-    names = [drawing.shorten(v.name, 22 if narrow else 48) for v in found]
+    names = [drawing.shorten(v.short, 22) if narrow else drawing.shorten(v.name, 48) for v in found]
     axes.set_yticks(range(len(found)), names, fontsize=8 if narrow else 8.5)
     axes.set_ylim(len(found) - 0.4, -0.6)
     ends = [100 * x for v in found for x in (v.accuracy.low, v.accuracy.high)]
@@ -168,20 +174,11 @@ def _draw_answer_target(parts: Sequence[AnswerTargetPart], width: float) -> Figu
     narrow = drawing.is_narrow(width)
     figure = Figure(figsize=(width, 3.0 if narrow else 3.2), layout="constrained")
     axes = figure.add_subplot()
+    axes.set_xlim(-0.4, parts[-1].layer + 0.4)
     for prompt in dict.fromkeys(part.prompt for part in parts):
         same = [part for part in parts if part.prompt == prompt]
-        axes.errorbar(
-            [part.layer for part in same],
-            [100 * part.accuracy.value for part in same],
-            yerr=drawing.errors([part.accuracy for part in same]),
-            marker="s",
-            markersize=5,
-            linewidth=1.5,
-            elinewidth=1,
-            capsize=2,
-            label=f"right letter, prompt {drawing.shorten(prompt, 24)}",
-            color=VERMILLION,
-        )
+        look = (VERMILLION, "s", f"right letter, prompt {drawing.shorten(prompt, 24)}")
+        drawing.curve(axes, [part.layer for part in same], [part.accuracy for part in same], look)
     axes.axhline(
         100 * parts[0].majority, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label="commonest letter"
     )

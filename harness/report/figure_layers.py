@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, SKY, VERMILLION, Drawing
-from leaderboard.record import Interval, ProbePart, Record
+from leaderboard.record import ProbePart, Record
 
 # By module and pool: colour, marker, label.
 SERIES: dict[str, tuple[str, str, str]] = {
@@ -39,7 +39,7 @@ def layer_drawing(record: Record, readout: str) -> Drawing:
     probes = [p for p in record.probes if p.readout == readout]
     ends = ", ".join(f"{p.site} ({p.pool}) {100 * p.balanced_accuracy.value:.1f}" for p in _landmarks(probes))
     return Drawing(
-        f"layers-{readout}",
+        "layers",
         f"What a probe reads from each layer, {readout} readout",
         f"Balanced accuracy in percent: {ends}.",
         partial(_draw, record, probes),
@@ -66,15 +66,17 @@ def _draw(record: Record, probes: Sequence[ProbePart], width: float) -> Figure:
     narrow = drawing.is_narrow(width)
     sites = site_order(probes)
     places = {site: place for place, site in enumerate(sites)}
-    figure = Figure(layout="constrained")
+    figure = Figure(figsize=(width, 4), layout="constrained")
     axes = figure.add_subplot()
+    axes.set_xlim(-0.6, len(sites) + 0.6)
     _draw_null(axes, record, probes, places)
     for name in [n for n in SERIES if n in map(_series, probes)] + _unknown(probes):
-        _draw_series(axes, name, [p for p in probes if _series(p) == name], places, narrow)
+        _draw_series(axes, name, [p for p in probes if _series(p) == name], places)
+    _draw_consumed(axes, [p for p in probes if p.consumed], places)
     _draw_floors(axes, record, places)
     if record.answers is not None:
-        _points(axes, [len(sites)], [record.answers.balanced_accuracy], (BLACK, "*", ANSWER), 11)
-    _dress(axes, sites, record)
+        drawing.curve(axes, [len(sites)], [record.answers.balanced_accuracy], (BLACK, "*", ANSWER), 11)
+    _dress(axes, sites)
     rows = len(axes.get_legend_handles_labels()[1])
     columns = 1 if narrow else 2
     figure.set_size_inches(width, (3.0 if narrow else 3.7) + 0.17 * -(-rows // columns))
@@ -91,43 +93,27 @@ def _draw_series(
     name: str,
     probes: Sequence[ProbePart],
     places: Mapping[tuple[str, int], int],
-    narrow: bool,
 ) -> None:
     ordered = sorted(probes, key=lambda p: p.layer)
     look = SERIES.get(name, (*_OTHER, name))
     xs = [places[p.module, p.layer] for p in ordered]
-    _points(axes, xs, [p.balanced_accuracy for p in ordered], look, 5)
-    read = [(x, p) for x, p in zip(xs, ordered, strict=True) if p.consumed and p.pool == "mean"]
-    for x, probe in read:
-        axes.annotate(
-            "read by the connector" if not narrow else "read by\nconnector",
-            (x, 100 * probe.balanced_accuracy.low),
-            xytext=(0, -16),
-            textcoords="offset points",
-            ha="center" if 0 < x < len(places) - 1 else "left",
-            va="top",
-            fontsize=8,
-            color=look[0],
-            arrowprops={"arrowstyle": "-", "color": look[0], "linewidth": 0.8},
+    drawing.curve(axes, xs, [p.balanced_accuracy for p in ordered], look)
+
+
+def _draw_consumed(axes: Axes, probes: Sequence[ProbePart], places: Mapping[tuple[str, int], int]) -> None:
+    """Draw a ring around what the connector reads."""
+    if probes:
+        axes.plot(
+            [places[p.module, p.layer] for p in probes],
+            [100 * p.balanced_accuracy.value for p in probes],
+            marker="o",
+            markersize=11,
+            fillstyle="none",
+            linestyle="none",
+            color=BLACK,
+            label="read by the connector",
+            zorder=5,
         )
-
-
-def _points(
-    axes: Axes, xs: Sequence[int], values: Sequence[Interval], look: tuple[str, str, str], size: float
-) -> None:
-    colour, marker, label = look
-    axes.errorbar(
-        xs,
-        [100 * v.value for v in values],
-        yerr=drawing.errors(values),
-        color=colour,
-        marker=marker,
-        markersize=size,
-        linewidth=1.5,
-        elinewidth=1,
-        capsize=2,
-        label=label,
-    )
 
 
 def null_bands(
@@ -195,20 +181,21 @@ def _draw_floors(axes: Axes, record: Record, places: Mapping[tuple[str, int], in
     if floors:
         xs = [by_name[f.site] for f in floors]
         look = (GREY, "x", "vision encoder, random weights")
-        _points(axes, xs, [f.balanced_accuracy for f in floors], look, 5)
+        drawing.curve(axes, xs, [f.balanced_accuracy for f in floors], look)
 
 
-def _dress(axes: Axes, sites: Sequence[tuple[str, int]], record: Record) -> None:
-    step = max(1, -(-len(sites) // 16))
-    ticks = [i for i, (module, layer) in enumerate(sites) if module == "connector" or layer % step == 0]
-    crowded = step > 1 or len(sites) > 10
-    names = [_tick(*sites[i]) for i in ticks]
-    axes.set_xticks([*ticks, len(sites)], [*names, "answer"], fontsize=8)
+def _dress(axes: Axes, sites: Sequence[tuple[str, int]]) -> None:
+    step = max(1, -(-len(sites) // (10 if drawing.is_narrow(drawing.width_of(axes)) else 16)))
+    free = [i for i, site in enumerate(sites) if site[0] == "connector"]  # layers' numbers keep off its name
+    ticks = [
+        i
+        for i, (module, layer) in enumerate(sites)
+        if i in free or (layer % step == 0 and all(abs(i - place) * 2 >= step for place in free))
+    ]
+    axes.set_xticks([*ticks, len(sites)], [*(_tick(*sites[i]) for i in ticks), "answer"], fontsize=8)
     for label in axes.get_xticklabels():
         if label.get_text() in ("connector", "answer"):
             label.set_rotation(90)
-        elif crowded:
-            label.set_fontsize(7)
     for module, name in _GROUPS.items():
         held = [i for i, site in enumerate(sites) if site[0] == module]
         if held:
@@ -229,7 +216,6 @@ def _dress(axes: Axes, sites: Sequence[tuple[str, int]], record: Record) -> None
             axes.axvline(i + 0.5, color=PALE, linewidth=1, zorder=0)
     axes.set_ylabel("balanced accuracy (%)", fontsize=8.5)
     axes.set_ylim(0, 102)
-    axes.set_xlim(-0.6, len(sites) + 0.6)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
 
 

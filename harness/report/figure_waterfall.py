@@ -1,74 +1,26 @@
-"""The waterfall: from the reference's accuracy down, stage by stage, to that of the answers.
-
-Drawn in balanced accuracy, the scale of the tests and intervals: A in percent of a right answer rather than
-of the way from chance to perfect. On a test set with as many images of each class it is plain accuracy.
-"""
+"""The waterfall: from the reference's accuracy down, stage by stage, to that of the answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
+from itertools import accumulate, pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, GREY, PALE, SKY, VERMILLION, Drawing
-from leaderboard.record import DiagnosisPart, Drop, GapPart, Interval, Record
+from harness.report.waterfall_steps import Step, steps
+from harness.report.wording import points
+from leaderboard.record import Record
 
-Kind = Literal["level", "term", "part", "absent"]
-
-STAGES = {
-    "vision": "Vision",
-    "connector": "Connector",
-    "comprehension": "Comprehension",
-    "mapping": "Mapping",
-}
-_ENDS = {
-    "vision": ("reference", "vision"),
-    "connector": ("vision", "connector"),
-    "comprehension": ("connector", "logistic"),
-    "mapping": ("logistic", "answers"),
-}
-# What comprehension is made of: the three add up to it; without the middle place, the two halves.
-_THIRDS = {
-    "erased": ("connector", "image_mean"),
-    "not_routed": ("image_mean", "last_token"),
-    "not_used": ("last_token", "logistic"),
-}
-_HALVES = {"lost_in_decoder": ("connector", "last_token"), "not_used": ("last_token", "logistic")}
-_PART_NAMES = {
-    "erased": "erased",
-    "not_routed": "not routed",
-    "not_used": "not used",
-    "lost_in_decoder": "lost in decoder",
-    "parse_loss": "unreadable text",
-}
 _NAMED = "#FFF4CC"  # behind the named stage
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row. `start` and `end` are levels, `low` and `high` the interval of `end`, all in percent."""
-
-    name: str
-    label: str
-    kind: Kind
-    start: float
-    end: float
-    low: float
-    high: float
-    significant: bool = False
-    named: bool = False
-
-    @property
-    def lost(self) -> float:
-        """Points lost; below 0 where the later place is easier to read."""
-        return self.start - self.end
+_DASHED = (0, (5, 3))
+_SPAN = 20  # points of accuracy that are shown at least, so that small losses look small
 
 
 def waterfall_drawing(record: Record) -> Drawing | None:
@@ -77,11 +29,7 @@ def waterfall_drawing(record: Record) -> Drawing | None:
     if not found:
         return None
     chance = 100 / len(record.task.classes)
-    said = "; ".join(
-        f"{s.label} {s.end:.1f}" if s.kind == "level" else f"{s.label} loses {s.lost:.1f} points"
-        for s in found
-        if s.kind in ("level", "term")
-    )
+    said = "; ".join(_in_words(step) for step in found if step.kind in ("level", "term"))
     return Drawing(
         "waterfall",
         "Where accuracy is lost between image and answer",
@@ -90,96 +38,67 @@ def waterfall_drawing(record: Record) -> Drawing | None:
     )
 
 
-def steps(record: Record) -> tuple[Step, ...]:
-    """Return the waterfall's rows from the reference to the answers; none where levels are missing."""
-    found = record.diagnosis
-    if found is None or not {"vision", "connector", "logistic", "answers"} <= set(found.levels):
-        return ()
-    scale = _Scale(found, len(record.task.classes))
-    drops = {drop.mode: drop for drop in found.drops}
-    rows = [_first(record, scale)]
-    for mode in STAGES:
-        if mode not in drops:
-            where = scale.level(_ENDS[mode][1])
-            rows.append(Step(mode, STAGES[mode], "absent", where, where, where, where))
-            continue
-        rows.append(scale.step(mode, STAGES[mode], "term", _ENDS[mode], drops[mode]))
-        if mode == "comprehension":
-            halves = _THIRDS if set(_THIRDS) <= set(found.parts) else _HALVES
-            rows += [
-                scale.step(name, _PART_NAMES[name], "part", ends, found.parts[name])
-                for name, ends in halves.items()
-                if name in found.parts
-            ]
-    rows.append(_last(record, scale))
-    if record.answers is not None and record.answers.headline_source == "generated":
-        part = found.parts.get("parse_loss")
-        if part is not None:
-            ends = ("answers", "generated")
-            rows.append(scale.step("parse_loss", _PART_NAMES["parse_loss"], "part", ends, part))
-    return tuple(rows)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    found: DiagnosisPart
-    classes: int
-
-    def level(self, locus: str) -> float:
-        return 100 * (1 / self.classes + self.found.levels[locus] * (1 - 1 / self.classes))
-
-    def points(self, value: float) -> float:
-        return 100 * value * (1 - 1 / self.classes)
-
-    def step(self, name: str, label: str, kind: Kind, ends: tuple[str, str], gap: Drop | GapPart) -> Step:
-        start, end = self.level(ends[0]), self.level(ends[1])
-        low, high = start - self.points(gap.high), start - self.points(gap.low)
-        significant = isinstance(gap, Drop) and gap.significant
-        return Step(name, label, kind, start, end, low, high, significant, name == self.found.verdict)
-
-
-def _first(record: Record, scale: _Scale) -> Step:
-    if "reference" in scale.found.levels:
-        measured = record.floors.reference.balanced_accuracy if record.floors else None
-        return _level("reference", "Reference R", scale.level("reference"), measured)
-    read = next((p for p in record.probes if p.consumed and p.readout == "linear"), None)
-    return _level("start", "Vision layer", scale.level("vision"), read.balanced_accuracy if read else None)
-
-
-def _last(record: Record, scale: _Scale) -> Step:
-    mapped = record.answers.mapped if record.answers else None
-    return _level("answers", "Answer", scale.level("answers"), mapped.get("plain") if mapped else None)
-
-
-def _level(name: str, label: str, value: float, measured: Interval | None) -> Step:
-    low, high = (100 * measured.low, 100 * measured.high) if measured else (value, value)
-    return Step(name, label, "level", value, value, low, high)
+def _in_words(step: Step) -> str:
+    if step.kind == "level":
+        return f"{step.label} {points(step.end)}"
+    return f"{step.label} {'loses' if step.lost >= 0 else 'gains'} {points(abs(step.lost))} points"
 
 
 def _draw(found: Sequence[Step], chance: float, width: float) -> Figure:
     narrow = drawing.is_narrow(width)
-    height = sum(_height(step) for step in found)
-    figure = Figure(figsize=(width, 1.5 + (0.46 if narrow else 0.4) * height), layout="constrained")
-    axes = figure.add_subplot()
-    places, top = [], 0.0
-    for step in found:
-        places.append(top + _height(step) / 2)
-        top += _height(step)
+    heights = [_height(step) for step in found]
+    places = [below - height / 2 for below, height in zip(accumulate(heights), heights, strict=True)]
+    figure = Figure(
+        figsize=(width, 1.5 + (0.46 if narrow else 0.4) * sum(heights)),
+        layout=ConstrainedLayoutEngine(wspace=0.0, w_pad=0.02),
+    )
+    left, right = _axes(figure, found, chance)
+    for axes in dict.fromkeys((left, right)):
+        _shade_named(axes, found, places)
+        axes.axvline(chance, color=BLACK, linestyle=_DASHED, linewidth=1)
+        axes.set_ylim(sum(heights), 0)
+        axes.grid(axis="x", color=PALE, linewidth=0.6)
+        axes.tick_params(axis="y", length=0)
     for step, place in zip(found, places, strict=True):
-        _draw_step(axes, step, place)
+        _draw_step(right, step, place)
     for (step, place), (after, below) in pairwise(zip(found, places, strict=True)):
         level = step.start if (step.kind, after.kind) == ("term", "part") else step.end
-        axes.plot([level, level], [place, below], color=GREY, linewidth=0.7, zorder=1)
-    axes.axvline(chance, color=BLACK, linestyle=(0, (5, 3)), linewidth=1)
-    axes.set_xlim(*drawing.reach([chance, *(x for s in found for x in (s.start, s.end, s.low, s.high))], 3))
-    axes.set_ylim(top, 0)
-    axes.set_yticks(places, [_row_name(s) for s in found], fontsize=8.5 if narrow else 9)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("balanced accuracy (%)", fontsize=8.5)
-    axes.grid(axis="x", color=PALE, linewidth=0.6)
-    _write_losses(axes, found, places, narrow)
-    _dress(figure, axes, found, narrow)
+        right.plot([level, level], [place, below], color=GREY, linewidth=0.7, zorder=1)
+    left.set_yticks(places, [_row_name(s) for s in found], fontsize=8.5 if narrow else 9)
+    right.set_xlabel("balanced accuracy (%)", fontsize=8.5)
+    _write_losses(left, right, found, places, narrow)
+    _add_legend(figure, found, narrow)
     return figure
+
+
+def _axes(figure: Figure, found: Sequence[Step], chance: float) -> tuple[Axes, Axes]:
+    """Return the axes of the chance line and of the rows: one and the same, or two with a gap between.
+
+    Where chance is far below, a common scale would leave a loss of a few points too thin to see.
+    """
+    shown = [x for step in found for x in (step.start, step.end, step.low, step.high)]
+    low, high = min(shown) - 1.5, max(shown) + 1.5
+    low = min(low, high - _SPAN)
+    if low - chance < (high - low) / 2:
+        axes = figure.add_subplot()
+        axes.set_xlim(min(low, chance - 2), max(high, chance + 2))
+        return axes, axes
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 8))
+    left.set_xlim(chance - 2, chance + 2)
+    left.set_xticks([chance], [f"{chance:.0f}"])
+    right.set_xlim(low, high)
+    right.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    right.spines["left"].set_visible(False)
+    slash = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 9, "linestyle": "none", "color": BLACK}
+    left.plot([1], [0], transform=left.transAxes, clip_on=False, **slash)
+    right.plot([0], [0], transform=right.transAxes, clip_on=False, **slash)
+    return left, right
+
+
+def _shade_named(axes: Axes, found: Sequence[Step], places: Sequence[float]) -> None:
+    for step, place in zip(found, places, strict=True):
+        if step.named:
+            axes.axhspan(place - 0.5, place + 0.5, color=_NAMED, zorder=0)
 
 
 def _height(step: Step) -> float:
@@ -193,8 +112,6 @@ def _row_name(step: Step) -> str:
 
 
 def _draw_step(axes: Axes, step: Step, place: float) -> None:
-    if step.named:
-        axes.axhspan(place - 0.5, place + 0.5, color=_NAMED, zorder=0)
     if step.kind == "absent":
         return
     if step.kind == "level":
@@ -224,13 +141,16 @@ def _colour(step: Step) -> str:
     return VERMILLION if step.significant else "#AAAAAA"
 
 
-def _write_losses(axes: Axes, found: Sequence[Step], places: Sequence[float], narrow: bool) -> None:
-    right = axes.twinx()
-    right.set_ylim(axes.get_ylim())
-    right.set_yticks(places, [_said(step, narrow) for step in found], fontsize=7.5 if narrow else 8.5)
-    right.tick_params(axis="y", length=0)
-    right.spines["right"].set_visible(False)
-    axes.annotate(
+def _write_losses(
+    left: Axes, right: Axes, found: Sequence[Step], places: Sequence[float], narrow: bool
+) -> None:
+    column = right.twinx()
+    column.set_ylim(right.get_ylim())
+    column.set_yticks(places, [_said(step, narrow) for step in found], fontsize=7.5 if narrow else 8.5)
+    column.tick_params(axis="y", length=0)
+    for side in ("left", "right"):
+        column.spines[side].set_visible(False)
+    right.annotate(
         "points lost\n(95% interval)",
         (1, 1),
         xytext=(4, 4),
@@ -240,13 +160,13 @@ def _write_losses(axes: Axes, found: Sequence[Step], places: Sequence[float], na
         fontsize=8,
         color=GREY,
     )
-    for step, left, label in zip(found, axes.get_yticklabels(), right.get_yticklabels(), strict=True):
+    for step, name, said in zip(found, left.get_yticklabels(), column.get_yticklabels(), strict=True):
         if step.named:
-            left.set_fontweight("bold")
-            label.set_fontweight("bold")
+            name.set_fontweight("bold")
+            said.set_fontweight("bold")
         if step.kind == "part":
-            left.set_fontsize(8)
-            left.set_color("#444444")
+            name.set_fontsize(8)
+            name.set_color("#444444")
 
 
 def _said(step: Step, narrow: bool) -> str:
@@ -255,28 +175,22 @@ def _said(step: Step, narrow: bool) -> str:
     if step.kind == "level":
         value, low, high = step.end, step.low, step.high
         return f"at {value:.1f}%" + (f" ({low:.1f} to {high:.1f})" if high > low and not narrow else "")
-    low, high = step.start - step.high, step.start - step.low
-    return f"{signed(step.lost)}{chr(10) if narrow else ' '}({signed(low)} to {signed(high)})"
+    low, high, gap = step.start - step.high, step.start - step.low, "\n" if narrow else " "
+    return f"{points(step.lost)}{gap}({points(low)} to {points(high)})"
 
 
-def signed(value: float) -> str:
-    """Write a number of points with one decimal, a true minus sign and no negative zero."""
-    rounded = round(value, 1) + 0.0
-    return f"{rounded:.1f}".replace("-", "−")
-
-
-def _dress(figure: Figure, axes: Axes, found: Sequence[Step], narrow: bool) -> None:
+def _add_legend(figure: Figure, found: Sequence[Step], narrow: bool) -> None:
     terms = [step for step in found if step.kind in ("term", "part")]
     handles: list[Patch | Line2D] = []
     if any(s.significant and s.lost >= 0 for s in terms):
         handles.append(Patch(facecolor=VERMILLION, label="significant loss"))
     if any(s.lost >= 0 and not s.significant for s in terms):
-        handles.append(Patch(facecolor="#AAAAAA", label="loss, not significant or a part"))
+        handles.append(Patch(facecolor="#AAAAAA", label="other loss (not significant, or a part)"))
     if any(s.lost < 0 for s in terms):
         handles.append(Patch(facecolor=SKY, label="gain: easier to read after it"))
     if any(s.named for s in terms):
         handles.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", label="the named stage"))
-    handles.append(Line2D([], [], color=BLACK, linestyle=(0, (5, 3)), linewidth=1, label="chance"))
+    handles.append(Line2D([], [], color=BLACK, linestyle=_DASHED, linewidth=1, label="chance"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=1 if narrow else 3, fontsize=8, frameon=False
     )

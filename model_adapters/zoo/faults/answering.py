@@ -29,20 +29,23 @@ _MARK = "?"  # a token that names no class
 
 def not_used(subject: Subject, order: Order) -> Damaged:
     """Label rows read what says no class, in place of the class (strong) or beside it (mild)."""
-    bench = subject.bench
+    bench, fitted = subject.bench, subject.bench.fit
     rows = label_rows(subject.tiny, bench)
-    fitted = bench.fit
+    own = rows - rows.mean(0)
     free = class_free_rows(
         rows, subject.passed.final[fitted], bench.labels[fitted], bench.classes, order.seed
     )
-    common = rows.mean(0)
+    # What all labels' scores have in common tells the class too, against the scores of other words.
+    before = scores(subject.tiny, bench, subject.passed.final[fitted]).double().amax(1).mean()
 
-    def mixed(size: float) -> Tensor:
-        return common + ((rows - common) + size * free) / (1.0 + size**2) ** 0.5
+    def mixed(part: float, size: float) -> Tensor:
+        changed = (part * own + size * free) / (part**2 + size**2) ** 0.5
+        best = (subject.passed.final[fitted].double() @ changed.T).amax(1).mean()
+        return changed + (before - best) * _one(subject)
 
     if order.degree == "strong":
-        return _planted(subject, common + free, 1.0, "share of class-free rows")
-    return _dosed(subject, order, mixed, "class-free part")
+        return _planted(subject, mixed(0.0, 1.0), 1.0, "share of class-free rows")
+    return _dosed(subject, order, lambda size: mixed(1.0, size), "class-free part")
 
 
 def label_prior(subject: Subject, order: Order) -> Damaged:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.faults.bench import Bench
-from model_adapters.zoo.faults.reader import Reader
+from model_adapters.zoo.faults.bench import Bench, Passed
+from model_adapters.zoo.faults.reader import Reader, fit_reader
 from model_adapters.zoo.faults.subspace import class_directions, ridged, spread_of, steady
 
 
@@ -95,3 +95,11 @@ def refitted(rows: Tensor, final: Tensor, reader: Reader, one: Tensor) -> Tensor
     logits = reader.logits(final)
     level = reader.intercept + (before.amax(1) - logits.amax(1)).mean()
     return reader.weights + torch.outer(level, one)
+
+
+def fit_head(tiny: TinyModel, bench: Bench, passed: Passed) -> None:
+    """Replace the labels' rows, in place, by the best that a linear head can make of what it reads."""
+    final, after = passed.final[bench.fit], passed.final_next[bench.fit]
+    reader = fit_reader(final, bench.labels[bench.fit], bench.classes)
+    rows = refitted(label_rows(tiny, bench), final, reader, constant(final, after))
+    set_label_rows(tiny, bench, rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,7 @@ from model_adapters.zoo.faults.bench import answered, blocks_of, pass_through
 from model_adapters.zoo.faults.damage import add_to_mlp, cut_values
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import constant, label_rows, refitted, set_label_rows
-from model_adapters.zoo.faults.reader import Reader, fit_reader
+from model_adapters.zoo.faults.reader import fit_reader
 from model_adapters.zoo.faults.subject import Damaged, Order, Subject
 from model_adapters.zoo.faults.subspace import cancelling, class_directions, class_free, spread_of
 from model_adapters.zoo.stored import copy_of
@@ -66,35 +64,31 @@ def _with_noise(subject: Subject, order: Order, image_noise: Tensor) -> Damaged:
     silent = _scatter(passed.activations_image) + _mean_square(passed.activations_next)
     noise = _noise(subject, passed.activations_answer, passed.states_answer, silent)
 
+    def headed(size: float) -> tuple[Tensor, Tensor]:
+        """Return what the head would read, and the labels' rows fitted to it."""
+        final = _final(subject, image_noise + size * noise)
+        reader = fit_reader(final[bench.fit], bench.labels[bench.fit], bench.classes)
+        one = constant(final[bench.fit], passed.final_next[bench.fit])
+        return final, refitted(label_rows(subject.tiny, bench), final[bench.fit], reader, one)
+
     def drop(size: float) -> float:
-        after = _after(subject, image_noise + size * noise)
-        return subject.answers - bench.right(after.reader.logits(after.final[bench.held_out]).argmax(1))
+        final, rows = headed(size)
+        return subject.answers - bench.right((final[bench.held_out].double() @ rows.T).argmax(1))
 
     size = find_dose(drop, order.target, 1.0, limit=1e3).severity
-    tiny, map_ = copy_of(subject.tiny), image_noise + size * noise
-    add_to_mlp(tiny, _LAST, map_)
-    after = _after(subject, map_)
-    one = constant(after.final[bench.fit], passed.final_next[bench.fit])
-    rows = refitted(label_rows(tiny, bench), after.final[bench.fit], after.reader, one)
-    set_label_rows(tiny, bench, rows)
+    tiny = copy_of(subject.tiny)
+    add_to_mlp(tiny, _LAST, image_noise + size * noise)
+    set_label_rows(tiny, bench, headed(size)[1])
     return Damaged(tiny, size, "noise per scatter within classes", subject.answers - answered(tiny, bench))
 
 
-@dataclass(frozen=True, eq=False)
-class _After:
-    """What the head would read, (n, width), and the best that a linear head makes of it."""
-
-    final: Tensor = field(repr=False)
-    reader: Reader = field(repr=False)
-
-
 @torch.no_grad()
-def _after(subject: Subject, map_: Tensor) -> _After:
-    """Return what comes of a map added to the last MLP; nothing behind it but the norm has to run."""
-    bench, passed = subject.bench, subject.passed
+def _final(subject: Subject, map_: Tensor) -> Tensor:
+    """Return what the head reads with a map added to the last MLP; nothing behind it but the norm has to run."""
+    passed = subject.passed
     states = passed.states_answer.double() + passed.activations_answer.double() @ map_.T
-    final = final_norm(subject.tiny)(states.float())
-    return _After(final, fit_reader(final[bench.fit], bench.labels[bench.fit], bench.classes))
+    final: Tensor = final_norm(subject.tiny)(states.float())
+    return final
 
 
 def final_norm(tiny: TinyModel) -> torch.nn.Module:

@@ -1,0 +1,147 @@
+"""A record as the page's tables need it: rows of numbers, in order, with their names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.report import wording
+from leaderboard.record import Drop, GapPart, Record
+
+# The order in which parts of the waterfall are read; what is not named here comes last.
+_PARTS = tuple(wording.PARTS)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One row of the waterfall's table; `gap` in A, null columns where a part has no such number.
+
+    `scaled` holds value and interval in points of balanced accuracy.
+    """
+
+    name: str
+    label: str
+    gap: Drop | GapPart
+    scaled: tuple[float, float, float]
+    named: bool
+    significant: bool | None
+    largest: float | None
+    visible_gap: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix: images, their share of the true class, and a shade from 0 to 1."""
+
+    count: int
+    share: float
+    right: bool
+
+    @property
+    def background(self) -> str:
+        """A colour of the style sheet: blue for right, orange for wrong, as strong as the share."""
+        colour = "0, 114, 178" if self.right else "230, 159, 0"
+        return f"rgba({colour}, {0.08 + 0.6 * self.share:.2f})" if self.count else "transparent"
+
+
+def losses(record: Record) -> tuple[Loss, ...]:
+    """Return the four terms, as far as they were assessed."""
+    found = record.diagnosis
+    if found is None:
+        return ()
+    return tuple(
+        Loss(
+            drop.mode,
+            wording.MODES.get(drop.mode, drop.mode),
+            drop,
+            _scaled(drop, record),
+            drop.mode == found.verdict,
+            drop.significant,
+            drop.probability_largest,
+            drop.visible_gap,
+        )
+        for drop in found.drops
+    )
+
+
+def parts(record: Record) -> tuple[Loss, ...]:
+    """Return what is reported beside the terms, from the whole loss to the paper's own fourth mode."""
+    if record.diagnosis is None:
+        return ()
+    found = record.diagnosis.parts
+    names = [*(n for n in _PARTS if n in found), *(n for n in found if n not in _PARTS)]
+    return tuple(
+        Loss(
+            name,
+            wording.PARTS.get(name, name),
+            found[name],
+            _scaled(found[name], record),
+            False,
+            None,
+            None,
+            None,
+        )
+        for name in names
+    )
+
+
+def _scaled(gap: Drop | GapPart, record: Record) -> tuple[float, float, float]:
+    factor = 100 * (1 - 1 / len(record.task.classes))
+    return factor * gap.value, factor * gap.low, factor * gap.high
+
+
+def picks(record: Record) -> tuple[tuple[str, float], ...]:
+    """Return how often each stage is picked among resampled test sets, the likeliest first."""
+    found = record.diagnosis.probabilities if record.diagnosis else {}
+    return tuple(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def confusion(record: Record) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+    """Return a row of cells for each true class; the last cell counts the images that got no class."""
+    if record.answers is None or record.answers.confusion is None:
+        return ()
+    rows = []
+    for true, counts in enumerate(record.answers.confusion):
+        total = sum(counts)
+        cells = tuple(
+            Cell(count, count / total if total else 0.0, predicted == true)
+            for predicted, count in enumerate(counts)
+        )
+        rows.append((class_name(record, true), cells))
+    return tuple(rows)
+
+
+def class_name(record: Record, index: int) -> str:
+    """Return the name of a class, or its number where the task does not know it."""
+    classes = record.task.classes
+    return classes[index] if 0 <= index < len(classes) else f"class {index}"
+
+
+def label_rows(record: Record) -> tuple[tuple[str, float | None, float | None, str | None], ...]:
+    """Return for each class its mean probability, that for a blank image, and what G2 takes it to mean."""
+    answers, blank = record.answers, record.floors.blank if record.floors else None
+    prior = answers.label_prior if answers else None
+    if prior is None and blank is None:
+        return ()
+    meant = answers.relabelling if answers else None
+    return tuple(
+        (
+            name,
+            prior[k] if prior and k < len(prior) else None,
+            blank.probabilities[k] if blank and k < len(blank.probabilities) else None,
+            class_name(record, meant[k]) if meant and k < len(meant) else None,
+        )
+        for k, name in enumerate(record.task.classes)
+    )
+
+
+def seconds(record: Record) -> tuple[tuple[str, float, float], ...]:
+    """Return what each step took: its name, seconds, and share of the total; the longest first."""
+    spent: Mapping[str, float] = record.cost.seconds
+    total = spent.get("total") or math.fsum(spent.values()) or 1.0
+    steps = [(name, value) for name, value in spent.items() if name != "total" and value > 0]
+    return tuple(
+        (wording.STEPS.get(name, name), value, value / total)
+        for name, value in sorted(steps, key=lambda item: -item[1])
+    )

@@ -1,0 +1,153 @@
+"""Make the siblings of healthy models, one fault each, as ordinary model folders with a card beside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_adapters.card import ModelCard, PlantedFault, PromptSettings, load_card
+from model_adapters.interface import ModelError
+from model_adapters.zoo.build import build_one
+from model_adapters.zoo.faults.catalogue import FAULTS, TARGETS
+from model_adapters.zoo.places import CARD, FAULTS_GROUP, Sibling
+
+if TYPE_CHECKING:
+    from model_adapters.zoo.faults.plant import Planted
+    from model_adapters.zoo.faults.subject import Subject
+    from model_adapters.zoo.material import TrainingSet
+
+_SOURCES = ("faults", "adapt.py", "dialogue.py", "questions.py", "stages.py", "optimise.py", "families")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to dose and adapt on, drawn when first needed; `identity` names them and what drew them."""
+
+    identity: str
+    draw: Callable[[], Sequence[TrainingSet]]
+
+
+def recipe(healthy: Path, sibling: Sibling, material: Material, seed: int) -> str:
+    """Return a hash of all that decides how a sibling comes out, the number of torch threads aside."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
+        digest.update((healthy / name).read_bytes())
+    digest.update(_sources())
+    order = [sibling.fault, sibling.degree, TARGETS[sibling.degree], seed, material.identity]
+    digest.update(json.dumps(order).encode())
+    return digest.hexdigest()[:16]
+
+
+def is_made(directory: Path, sibling: Sibling, made_from: str) -> bool:
+    """Return whether a sibling is there, made from just this recipe."""
+    file = directory / sibling.folder / CARD
+    if not file.is_file():
+        return False
+    try:
+        card = load_card(file)
+    except ModelError:
+        return False  # of another version: made anew
+    return card.fault is not None and card.fault.recipe == made_from
+
+
+class Nursery:
+    """Makes siblings of stored models in one folder; what they share is measured once a healthy model."""
+
+    def __init__(self, directory: Path, material: Material, *, seed: int = 0) -> None:
+        self._directory, self._material, self._seed = directory, material, seed
+        self._drawn: Sequence[TrainingSet] | None = None
+        self._subject: tuple[str, Subject] | None = None
+
+    def missing(self, wanted: Sequence[Sibling]) -> tuple[Sibling, ...]:
+        """Return those that are not there yet, or were made from another recipe.
+
+        Raises:
+            ModelError: a healthy model cannot be written.
+        """
+        return tuple(s for s in wanted if not is_made(self._directory, s, self._recipe(s)))
+
+    def make(self, sibling: Sibling) -> Path:
+        """Make a sibling and return its folder; its card is written last, so that half a folder has none.
+
+        Raises:
+            ModelError: the folder cannot be written.
+        """
+        from model_adapters.zoo.faults.plant import plant
+
+        planted = plant(self._subject_of(sibling.healthy), sibling.fault, sibling.degree, seed=self._seed)
+        target = self._directory / sibling.folder
+        try:
+            write_sibling(planted, sibling, target, self._recipe(sibling))
+        except OSError as error:
+            raise ModelError(f"{target}: cannot write the model there ({error.strerror})") from error
+        return target
+
+    def _subject_of(self, healthy: str) -> Subject:
+        from model_adapters.zoo.faults.subject import make_subject
+        from model_adapters.zoo.stored import open_model
+
+        if self._subject is None or self._subject[0] != healthy:
+            self._drawn = self._material.draw() if self._drawn is None else self._drawn
+            tiny = open_model(build_one(healthy, self._directory))
+            self._subject = healthy, make_subject(tiny, self._drawn, seed=self._seed)
+        return self._subject[1]
+
+    def _recipe(self, sibling: Sibling) -> str:
+        return recipe(build_one(sibling.healthy, self._directory), sibling, self._material, self._seed)
+
+
+def write_sibling(planted: Planted, sibling: Sibling, target: Path, made_from: str) -> None:
+    """Write a model with a fault to a folder of its own, then the card that says what is wrong with it."""
+    from model_adapters.card_draft import draft_card, write_card
+    from model_adapters.zoo.save import save_model
+
+    shutil.rmtree(target, ignore_errors=True)
+    save_model(planted.tiny, target)
+    fault = FAULTS[sibling.fault]
+    verdict = f"Expected verdict: {' or '.join(fault.expected)}"
+    if fault.details:
+        verdict += f", with {' and '.join(fault.details)}"
+    if not fault.adapted:
+        verdict += "; an interface mismatch, by which no verdict is judged"
+    card = ModelCard(
+        name=sibling.name,
+        title=f"{sibling.healthy.split('/')[1].removesuffix('-healthy')}: "
+        f"{fault.name.replace('_', ' ')}, {sibling.degree}",
+        path=str(target.resolve()),
+        dtype="float32",
+        groups=(FAULTS_GROUP,),
+        licence="Apache-2.0",
+        prompt=PromptSettings(label_prefix=""),
+        fault=PlantedFault(
+            name=fault.name,
+            degree=sibling.degree,
+            expected=fault.expected,
+            details=fault.details,
+            adapted=fault.adapted,
+            severity=round(planted.severity, 6),
+            unit=planted.unit,
+            drop=round(planted.drop, 2),
+            recipe=made_from,
+        ),
+    )
+    drafted = draft_card(card, offline=True)
+    notes = f"{sibling.healthy} with a planted fault. {fault.parts} {verdict}. Not for clinical use."
+    write_card(drafted.model_copy(update={"notes": notes}), target / CARD, overwrite=True)
+
+
+def _sources() -> bytes:
+    """Return the source of everything that plants, in a fixed order."""
+    found: dict[str, bytes] = {}
+    package = files("model_adapters.zoo")
+    for name in _SOURCES:
+        entry = package / name
+        for file in [entry] if entry.is_file() else sorted(entry.iterdir(), key=lambda one: one.name):
+            if file.name.endswith(".py"):
+                found[f"{name}/{file.name}"] = file.read_bytes()
+    return b"".join(key.encode() + content for key, content in sorted(found.items()))
