@@ -14,8 +14,8 @@ from model_adapters.zoo.optimise import Report, StageSettings, run
 from model_adapters.zoo.questions import pose
 from model_adapters.zoo.stages import dialogue_loss
 
-SETTINGS = StageSettings(steps=50, batch=32, learning_rate=5e-4)
-_LETTERS_SHARE = 0.5
+SETTINGS = StageSettings(steps=100, batch=32, learning_rate=1e-3)
+_LETTERS_SHARE = 0.3
 
 
 def adapt(

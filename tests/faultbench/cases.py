@@ -101,14 +101,16 @@ def models() -> list[tuple[str, int]]:
 
 
 def all_cases(faults: Sequence[FaultKind]) -> tuple[Case, ...]:
-    """Return every case, those that make a small balanced table first.
+    """Return every case, those that make a small balanced table first and those that nothing scores last.
 
     Each healthy model has a draw for its strong faults and one with 2,000 test images for its mild ones,
     and is judged on both itself: answers drop from what it reaches on the same images. Models of one seed
     share these draws, as each draw costs a reference of its own.
     """
-    groups = [*_fault_groups(faults), *_trap_groups(), *_fresh_groups()]
-    return tuple(_interleaved(_baseline_groups(), groups))
+    scored = _fault_groups([fault for fault in faults if fault.adapted])
+    shown = _fault_groups([fault for fault in faults if not fault.adapted])
+    groups = [*scored, *_trap_groups(), *_fresh_groups()]
+    return (*_interleaved(_baseline_groups(), groups), *_interleaved((), list(shown)))
 
 
 def baseline(case: Case) -> Case:

@@ -11,6 +11,7 @@ from tests.faultbench.cases import Case, FaultKind
 
 if TYPE_CHECKING:
     from model_adapters.zoo.faults.subject import Subject
+    from model_adapters.zoo.material import TrainingSet
 
 _DRAWN = 8_000  # phantom images of the training material that faults are dosed and models adapted on
 _MILD_TARGETS = (6.0, 7.5, 9.0)  # points, one a seed: mild is 5 to 10, and dosing misses by one or two
@@ -44,8 +45,15 @@ def plant_fault(case: Case, healthy: Path, directory: Path) -> None:
 @lru_cache(maxsize=9)
 def _subject(healthy: Path) -> Subject:
     """Measure a healthy model once a worker process."""
-    from harness.zoo_training import phantom_set
     from model_adapters.zoo.faults.subject import make_subject
     from model_adapters.zoo.stored import open_model
 
-    return make_subject(open_model(healthy), [phantom_set(_DRAWN)])
+    return make_subject(open_model(healthy), [_material()])
+
+
+@lru_cache(maxsize=1)
+def _material() -> TrainingSet:
+    """Draw the images once a worker process."""
+    from harness.zoo_training import phantom_set
+
+    return phantom_set(_DRAWN)

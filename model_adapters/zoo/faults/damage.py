@@ -63,10 +63,42 @@ def cut_values(tiny: TinyModel) -> None:
 
 
 @torch.no_grad()
-def add_to_mlp(tiny: TinyModel, block: int, map_: Tensor) -> None:
-    """Add a map (width, MLP width) of an MLP's activations to what a decoder block's MLP writes."""
-    weight = last_matrix(blocks_of(tiny.decoder)[block]).weight
-    weight.copy_(weight.double() + map_)
+def add_to_mlp(tiny: TinyModel, block: int, map_: Tensor, activations: Tensor) -> None:
+    """Add a map (width, MLP width) of an MLP's activations to what a decoder block's MLP adds to its tokens.
+
+    Where a norm stands behind the MLP (Gemma) the map is put in front of it, for `activations` (n, MLP
+    width) of usual size, and the norm's gain is raised so that what the MLP wrote before keeps its size.
+    """
+    layer = blocks_of(tiny.decoder)[block]
+    weight, norm = last_matrix(layer).weight, norm_behind_mlp(layer)
+    if norm is None:
+        weight.copy_(weight.double() + map_)
+        return
+    gain = torch.ones(()) + norm.weight.double()  # type: ignore[operator]
+    x = activations.double()
+    before = _size(x @ weight.double().T)
+    changed = weight.double() + before * map_ / gain[:, None]
+    after = _size(x @ changed.T)
+    weight.copy_(changed)
+    norm.weight.copy_(gain * (after / before) - 1.0)  # type: ignore[operator]
+
+
+@torch.no_grad()
+def added_by_mlp(block: nn.Module, activations: Tensor) -> Tensor:
+    """Return what a decoder block's MLP adds to its tokens (n, width), given its activations (n, MLP width)."""
+    out: Tensor = last_matrix(block)(activations.float())
+    norm = norm_behind_mlp(block)
+    return out if norm is None else norm(out)
+
+
+def norm_behind_mlp(block: nn.Module) -> nn.Module | None:
+    """Return the norm between a decoder block's MLP and its tokens, as Gemma has; None elsewhere."""
+    found: nn.Module | None = getattr(block, "post_feedforward_layernorm", None)
+    return found
+
+
+def _size(vectors: Tensor) -> Tensor:
+    return vectors.square().mean(-1).sqrt().mean()
 
 
 def _matrices(module: nn.Module) -> Iterable[Tensor]:

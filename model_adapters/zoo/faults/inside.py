@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.bench import answered, blocks_of, pass_through
-from model_adapters.zoo.faults.damage import add_to_mlp, cut_values
+from model_adapters.zoo.faults.damage import add_to_mlp, added_by_mlp, cut_values, norm_behind_mlp
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import constant, label_rows, refitted, set_label_rows
 from model_adapters.zoo.faults.reader import fit_reader
@@ -16,6 +16,7 @@ from model_adapters.zoo.faults.subspace import cancelling, class_directions, cla
 from model_adapters.zoo.stored import copy_of
 
 _LAST = -1  # block
+_ROUNDS = 4  # of cancelling, where a norm lets a linear map do it only nearly
 
 
 def blind(subject: Subject, order: Order) -> Damaged:
@@ -34,13 +35,11 @@ def erased(subject: Subject, order: Order) -> Damaged:
     tiny = copy_of(subject.tiny)
     cut_values(tiny)
     fit = subject.bench.of(subject.bench.fit)
-    for block in range(len(blocks_of(tiny.decoder))):
-        passed = pass_through(tiny, fit, block)
-        add_to_mlp(
-            tiny,
-            block,
-            cancelling(passed.activations_image, passed.states_image, fit.labels, fit.classes),
-        )
+    for block, layer in enumerate(blocks_of(tiny.decoder)):
+        for _ in range(1 if norm_behind_mlp(layer) is None else _ROUNDS):
+            passed = pass_through(tiny, fit, block)
+            source, target = passed.activations_image, passed.states_image
+            add_to_mlp(tiny, block, cancelling(source, target, fit.labels, fit.classes), source)
     return Damaged(tiny, 1.0, "share of class means", subject.answers - answered(tiny, subject.bench))
 
 
@@ -64,30 +63,36 @@ def _with_noise(subject: Subject, order: Order, image_noise: Tensor) -> Damaged:
     silent = _scatter(passed.activations_image) + _mean_square(passed.activations_next)
     noise = _noise(subject, passed.activations_answer, passed.states_answer, silent)
 
-    def headed(size: float) -> tuple[Tensor, Tensor]:
+    def damaged(size: float) -> TinyModel:
+        tiny = copy_of(subject.tiny)
+        add_to_mlp(tiny, _LAST, image_noise + size * noise, passed.activations_answer)
+        return tiny
+
+    def headed(tiny: TinyModel) -> tuple[Tensor, Tensor]:
         """Return what the head would read, and the labels' rows fitted to it."""
-        final = _final(subject, image_noise + size * noise)
+        final = _final(subject, tiny)
         reader = fit_reader(final[bench.fit], bench.labels[bench.fit], bench.classes)
         one = constant(final[bench.fit], passed.final_next[bench.fit])
         return final, refitted(label_rows(subject.tiny, bench), final[bench.fit], reader, one)
 
     def drop(size: float) -> float:
-        final, rows = headed(size)
+        final, rows = headed(damaged(size))
         return subject.answers - bench.right((final[bench.held_out].double() @ rows.T).argmax(1))
 
     size = find_dose(drop, order.target, 1.0, limit=1e3).severity
-    tiny = copy_of(subject.tiny)
-    add_to_mlp(tiny, _LAST, image_noise + size * noise)
-    set_label_rows(tiny, bench, headed(size)[1])
+    tiny = damaged(size)
+    set_label_rows(tiny, bench, headed(tiny)[1])
     return Damaged(tiny, size, "noise per scatter within classes", subject.answers - answered(tiny, bench))
 
 
 @torch.no_grad()
-def _final(subject: Subject, map_: Tensor) -> Tensor:
-    """Return what the head reads with a map added to the last MLP; nothing behind it but the norm has to run."""
+def _final(subject: Subject, tiny: TinyModel) -> Tensor:
+    """Return what the head reads where only the last MLP was changed; nothing but that and the norm has to run."""
     passed = subject.passed
-    states = passed.states_answer.double() + passed.activations_answer.double() @ map_.T
-    final: Tensor = final_norm(subject.tiny)(states.float())
+    before, after = (
+        added_by_mlp(blocks_of(one.decoder)[_LAST], passed.activations_answer) for one in (subject.tiny, tiny)
+    )
+    final: Tensor = final_norm(tiny)((passed.states_answer - before + after).float())
     return final
 
 
