@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__, ask
+from harness.causal import CausalCheck, causal_settings
 from harness.configuration import package_version
 from harness.data.dataset import Dataset
 from harness.letters_target import IMAGES
@@ -38,12 +39,14 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scip
 
 def judgement_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
     """What changes how answers are judged but not the answers; `key` is that of the task's floors."""
+    asked = {"causal": causal_settings()} if options.probe and options.causal else {}
     return {
         "readouts": list(options.readouts),
         "scoring_version": scoring.SCORING_VERSION,
         "floors": {"which": options.floors, "key": key} if options.probe else None,
         "answer_target": dict(IMAGES) if options.probe and options.answer_target else None,
         "diagnosis": diagnosis_settings() if options.probe else None,
+        **asked,  # absent where it was not asked for, so that records of before it count as they did
     }
 
 
@@ -75,6 +78,11 @@ def file_record(
     samples = sample_lines(store, dataset, images, headline)
     lines = watched.lines if watched else ()
     scores = score_run(samples, watched, dataset, headline, options.seed, timing)
+    causal = watched.causal if watched else None
+    if options.causal and watched is None:
+        causal = CausalCheck(
+            None, "no layer was watched: the engine shows none, or probes were not asked for"
+        )
     status, error = _status(scores.answers.outcomes.error, len(images.test), options)
     record = Record(
         status=status,
@@ -91,6 +99,8 @@ def file_record(
         answer_target=scores.answer_target,
         similarity=watched.similarity if watched else None,
         projection=watched.projection if watched else None,
+        causal=causal.part if causal else None,
+        causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
         cost=_cost(description, images, timing),
         provenance=_provenance(options, timing),

@@ -23,6 +23,7 @@ class EvalOptions:
     probe: bool = True
     floors: Literal["all", "task"] = "all"  # "task" leaves out what is asked of each model
     answer_target: bool = True  # one more pass over some images, on the letters prompt
+    causal: bool = False  # change hidden states and see what the answers depend on; many passes
     max_train: int | None = None
     model_args: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False

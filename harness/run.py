@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from harness import ask
+from harness.causal import causal_check
 from harness.configuration import engine_configuration, make_configuration
 from harness.console import Console
 from harness.data.dataset import Dataset
@@ -59,6 +60,8 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
                     f"{planned.title}: no verdict: it needs the readout linear at every place, and label scores "
                     "as the headline, for train, validation and test"
                 )
+            if record.causal_detail is not None:
+                console.say(f"{planned.title}: no causal check: {record.causal_detail}")
             console.say(f"{planned.title}: {time_by_step(timing.seconds, timing.total())}")
             return record
 
@@ -104,7 +107,7 @@ def _watch(
     timing: Timing,
     console: Console,
 ) -> Watched:
-    """Ask for the letters, compute the floors, and judge what the layers carry."""
+    """Ask for the letters, compute the floors, judge what the layers carry, and on request what is used."""
     asked = target_images(dataset) if options.answer_target else ()
     if asked:
         with timing.of("letters"), console.step("letters of the right option", len(asked)) as advance:
@@ -120,7 +123,11 @@ def _watch(
         projection = projection_check(
             store, engine.sites, images.observed, judgement.lines, classes, seed=seed, device=device
         )
-    return Watched(judgement, floors.declared, floors.lines, letter_lines, similarity, projection)
+    causal = None
+    if options.causal:
+        with timing.of("causal"):
+            causal = causal_check(store, engine, dataset, images.observed, seed=seed, console=console)
+    return Watched(judgement, floors.declared, floors.lines, letter_lines, similarity, projection, causal)
 
 
 def _sizes(dataset: Dataset) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.causal import CausalCheck
 from harness.judge import Judgement
 from leaderboard.floor_parts import DeclaredFloors
 from leaderboard.record import ProjectionPart, SimilarityPart
@@ -20,6 +21,7 @@ class Watched:
     letter_lines: tuple[ProbeLine, ...] = ()
     similarity: SimilarityPart | None = None
     projection: ProjectionPart | None = None
+    causal: CausalCheck | None = None  # None where it was not asked for
 
     @property
     def lines(self) -> tuple[ProbeLine, ...]:

@@ -356,6 +356,73 @@ class ProjectionPart(_Part):
     largest_at: str
 
 
+class ErasurePart(_Part):
+    """What the answers lose with the class erased at one place (LEACE, fitted on the training features).
+
+    `margin_drop` is the mean, over the images, of what the label margin falls by: the right label's score less
+    the best other one, in nats; its 95% interval resamples whole groups. `null` is that mean for each random
+    erasure of equal `rank`, fitted on the same features; `p` = (1 + null values at or above `margin_drop`) /
+    (1 + their number), one-sided and not adjusted for the number of places. `accuracy_drop` is what the share
+    of right answers falls by, `null_accuracy_drop` its mean over the random erasures.
+    """
+
+    rank: int
+    margin_drop: Interval
+    null: tuple[float, ...]
+    p: float
+    accuracy_drop: float
+    null_accuracy_drop: float
+
+
+class PatchingPart(_Part):
+    """What the answers become with an image's tokens at one place replaced by those of a donor image.
+
+    `shift` is the mean change, in nats, of the score of the donor's class less that of the image's own class,
+    the donor being of another class; `null` the same change, of the same two scores, with a donor of the own
+    class; 95% intervals resample whole groups. `p` is one-sided for a shift no larger than the null's: each
+    image's two donors change places at random, a group's together. `taken_over` is the share of images whose
+    highest score becomes that of the donor's class, `null_taken_over` the share for which it is that same
+    class with the donor of the own class. Donors are of other groups, and their tokens correspond one to one.
+    """
+
+    shift: Interval
+    null: Interval
+    p: float
+    taken_over: float
+    null_taken_over: float
+
+
+class CausalLocusPart(_Part):
+    """The causal check at one place: of pool "mean" all image tokens are changed, of "last" the last prompt token.
+
+    `patching` is null where no image has a donor of another class and one of its own.
+    """
+
+    site: str
+    module: Module
+    layer: int
+    pool: Pool
+    erasure: ErasurePart
+    patching: PatchingPart | None
+
+
+class CausalPart(_Part):
+    """What the answers to the primary prompt depend on, seen by changing hidden states (`--causal`).
+
+    `images` test images were asked, stratified by class and chosen by `seed`; `erasures` random erasures are
+    the null at every place. `connector_is_only_way` is false where image features enter the decoder elsewhere
+    too, so that what is changed at the connector can come in there; null where no two pictures correspond, so
+    that it could not be tried. `detail` says all this, and what was left out, in words.
+    """
+
+    images: int
+    seed: int
+    erasures: int
+    connector_is_only_way: bool | None
+    detail: str
+    loci: tuple[CausalLocusPart, ...]
+
+
 class CostPart(_Part):
     """What the run took; free to differ between two runs of the same thing."""
 
@@ -396,6 +463,8 @@ class Record(_Part):
     answer_target: tuple[AnswerTargetPart, ...] | None = None
     similarity: SimilarityPart | None = None
     projection: ProjectionPart | None = None  # null where all widths are equal and small
+    causal: CausalPart | None = None  # null where it was not asked for (--causal), or not possible
+    causal_detail: str | None = None  # why a causal check that was asked for was not possible
     configuration: dict[str, Any]  # everything that can change an answer; its hash guards the folder
     cost: CostPart
     provenance: ProvenancePart

@@ -8,6 +8,7 @@ follow the prompt (a label's, a generation's) are never changed themselves.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,31 @@ def token_states(engine: Engine, queries: Sequence[Query], site: Site) -> dict[s
     with _editing(_transformers(engine), site, keep):
         scores = engine.score(queries).scores
     return {q.id: kept[q.id] for q, s in zip(queries, scores, strict=True) if s.error is None}
+
+
+def can_intervene(engine: Engine) -> bool:
+    """Tell whether an engine's hidden states can be changed here."""
+    return isinstance(engine, TransformersEngine)
+
+
+def picture_layout(engine: Engine, query: Query) -> str:
+    """Return a key that is equal for queries whose image tokens correspond one to one, for `Patch`.
+
+    It stands for all that the model is told of a picture beside its pixels: prompt tokens, grids, sizes and
+    masks as they are, and the shapes of what holds pixels. So pictures of any two sizes may correspond where
+    the processor makes every picture the same square, and of one size only where it does not.
+
+    Raises:
+        ModelError: the engine shows no hidden states.
+        UnreadableItemError: the processor refuses the image.
+    """
+    inputs = _transformers(engine)._prepare([query]).inputs
+    digest = hashlib.sha256()
+    for key, value in sorted(inputs.items()):
+        exact = isinstance(value, Tensor) and not value.is_floating_point()
+        told = value.tolist() if exact else getattr(value, "shape", value)
+        digest.update(f"{key}:{told}\n".encode())
+    return digest.hexdigest()
 
 
 def connector_is_only_way(engine: Engine, first: Query, second: Query) -> bool:

@@ -70,19 +70,7 @@ def class_eraser(
         ValueError: shapes do not fit, a value is not finite, or `shrinkage` is out of range.
     """
     x = _checked(features)
-    classes, index = np.unique(np.asarray(labels), return_inverse=True)
-    if index.shape != (len(x),):
-        raise ValueError(f"erasure: {index.shape} labels for {len(x)} images; expected one each")
-    whitening = _whiten(x, shrinkage)
-    # The columns of cov(x, class): share of the class times its mean, the overall mean taken off.
-    shares = np.bincount(index) / len(x)
-    sums = np.zeros((len(classes), x.shape[1]))
-    np.add.at(sums, index, x - whitening.mean)
-    covariance = (sums / len(x)).T
-    left, values, _ = np.linalg.svd(whitening.forward @ covariance, full_matrices=False)
-    # Whitened, a concept that explains everything has singular values of about the root of its shares.
-    kept = values > _TOLERANCE * np.sqrt(shares.max())
-    return whitening.eraser(left[:, kept])
+    return _class_eraser(_whiten(x, shrinkage), x, labels)
 
 
 def random_erasers(
@@ -104,15 +92,26 @@ def random_erasers(
     Raises:
         ValueError: the features do not vary in `rank` dimensions, or see `class_eraser`.
     """
-    whitening = _whiten(_checked(features), shrinkage)
-    available = len(whitening.forward)
-    if not 0 <= rank <= available or count < 1:
-        raise ValueError(
-            f"{count} random erasures of rank {rank}: the features vary in {available} dimensions"
-        )
-    rng = np.random.default_rng(seed)
-    draws = [np.linalg.qr(rng.standard_normal((available, rank)))[0] for _ in range(count)]
-    return tuple(whitening.eraser(basis) for basis in draws)
+    return _random_erasers(_whiten(_checked(features), shrinkage), rank, count, seed)
+
+
+def erasers_with_null(
+    features: Floats,
+    labels: Sequence[int] | Integers,
+    *,
+    count: int = 20,
+    seed: int = 0,
+    shrinkage: float | None = 0.0,
+) -> tuple[Eraser, tuple[Eraser, ...]]:
+    """Return `class_eraser` and `random_erasers` of its rank; the features are whitened once for both.
+
+    Raises:
+        ValueError: see `class_eraser`.
+    """
+    x = _checked(features)
+    whitening = _whiten(x, shrinkage)
+    eraser = _class_eraser(whitening, x, labels)
+    return eraser, _random_erasers(whitening, eraser.rank, count, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +125,32 @@ class _Whitening:
     def eraser(self, basis: NDArray[np.float64]) -> Eraser:
         """Return the eraser of the span of orthonormal columns (dimensions, rank) in white coordinates."""
         return Eraser(self.mean, self.back @ basis, self.forward.T @ basis)
+
+
+def _class_eraser(whitening: _Whitening, x: NDArray[np.float64], labels: Sequence[int] | Integers) -> Eraser:
+    classes, index = np.unique(np.asarray(labels), return_inverse=True)
+    if index.shape != (len(x),):
+        raise ValueError(f"erasure: {index.shape} labels for {len(x)} images; expected one each")
+    # The columns of cov(x, class): share of the class times its mean, the overall mean taken off.
+    shares = np.bincount(index) / len(x)
+    sums = np.zeros((len(classes), x.shape[1]))
+    np.add.at(sums, index, x - whitening.mean)
+    covariance = (sums / len(x)).T
+    left, values, _ = np.linalg.svd(whitening.forward @ covariance, full_matrices=False)
+    # Whitened, a concept that explains everything has singular values of about the root of its shares.
+    kept = values > _TOLERANCE * np.sqrt(shares.max())
+    return whitening.eraser(left[:, kept])
+
+
+def _random_erasers(whitening: _Whitening, rank: int, count: int, seed: int) -> tuple[Eraser, ...]:
+    available = len(whitening.forward)
+    if not 0 <= rank <= available or count < 1:
+        raise ValueError(
+            f"{count} random erasures of rank {rank}: the features vary in {available} dimensions"
+        )
+    rng = np.random.default_rng(seed)
+    draws = [np.linalg.qr(rng.standard_normal((available, rank)))[0] for _ in range(count)]
+    return tuple(whitening.eraser(basis) for basis in draws)
 
 
 def _whiten(x: NDArray[np.float64], shrinkage: float | None) -> _Whitening:

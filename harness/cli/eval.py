@@ -89,6 +89,13 @@ def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[
     help="Probe the last token for the letter of the right option: one more pass over at most 1,900 images.",
 )
 @click.option(
+    "--causal",
+    is_flag=True,
+    help="Change hidden states and see what the answers depend on: at the connector and at up to 3 decoder layers "
+    "for image tokens and last token each, erase the class (null: 20 random erasures) and swap tokens "
+    "between images of different classes. About 170 passes over at most 96 test images.",
+)
+@click.option(
     "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
 )
 @click.option(
@@ -114,6 +121,7 @@ def eval_command(
     no_probe: bool,
     floors: Literal["all", "task"],
     answer_target: bool,
+    causal: bool,
     max_train: int | None,
     model_args: dict[str, str],
     executor: str,
@@ -144,6 +152,8 @@ def eval_command(
     from model_adapters.interface import ModelError
     from tasks.spec import TaskError
 
+    if causal and no_probe:
+        raise click.UsageError("--causal works on watched layers; leave out --no-probe")
     options = EvalOptions(
         output=output,
         data_dir=data_dir,
@@ -156,6 +166,7 @@ def eval_command(
         probe=not no_probe,
         floors=floors,
         answer_target=answer_target,
+        causal=causal,
         max_train=max_train,
         model_args=model_args,
         offline=offline,

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report import wording
-from leaderboard.record import Drop, GapPart, Record
+from leaderboard.record import CausalLocusPart, Drop, GapPart, Record
+
+# A place is used by the answers where its p is below this, in the causal check.
+_ALPHA = 0.05
 
 # The order in which parts of the waterfall are read; what is not named here comes last.
 _PARTS = tuple(wording.PARTS)
@@ -145,3 +148,48 @@ def seconds(record: Record) -> tuple[tuple[str, float, float], ...]:
         (wording.STEPS.get(name, name), value, value / total)
         for name, value in sorted(steps, key=lambda item: -item[1])
     )
+
+
+def place(locus: CausalLocusPart) -> str:
+    """Return the name of a place whose hidden states were changed, as it is read in a sentence."""
+    if locus.module == "connector":
+        return "the connector's output"
+    tokens = "the image tokens" if locus.pool == "mean" else "the last prompt token"
+    return f"{tokens} after {locus.site}"
+
+
+def causal_sentences(record: Record) -> tuple[str, ...]:
+    """Return what the causal check means: where the answers use the class, and where they follow a donor."""
+    loci = record.causal.loci if record.causal else ()
+    if not loci:
+        return ()
+    erased = [one for one in loci if one.erasure.p < _ALPHA and one.erasure.margin_drop.value > 0]
+    patched = [(one, one.patching) for one in loci if one.patching]
+    followed = [one for one, part in patched if part.p < _ALPHA and part.shift.value > 0]
+    sentences = [
+        f"The answers use the class at {_places(erased)}: without it the right label loses more there than "
+        "under any random erasure of equal rank."
+        if erased
+        else "Nowhere does erasing the class cost the right label more than random erasures of equal rank do: "
+        "no use of what a linear probe could read at these places was seen."
+    ]
+    if patched:
+        sentences.append(
+            f"They follow the tokens of another class at {_places(followed)}."
+            if followed
+            else "They follow the tokens of another class at none of these places."
+        )
+    return tuple(sentences)
+
+
+def _places(loci: list[CausalLocusPart]) -> str:
+    """Name places together, the decoder's layers by what is changed in them."""
+    tokens: dict[str, list[str]] = {}
+    for locus in loci:
+        what, _, layer = place(locus).partition(" after ")
+        tokens.setdefault(what, []).append(layer)
+    return _listed([f"{what} after {_listed(at)}" if at[0] else what for what, at in tokens.items()])
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

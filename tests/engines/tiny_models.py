@@ -98,6 +98,8 @@ def _save(folder: Path, config: Any, processor: Any, model_class: Any, *, eos: i
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1 and "norm" not in name.lower():
                 parameter.normal_(0, 0.1)
+            elif parameter.ndim > 1 and not parameter.any():
+                parameter.normal_(0, 0.2)  # Gemma 3's connector begins as zeros and would show nothing
     model.generation_config.eos_token_id = eos
     model.generation_config.pad_token_id = 0
     model.save_pretrained(folder)

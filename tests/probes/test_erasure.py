@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from probes.erasure import Eraser, class_eraser, random_erasers
+from probes.erasure import Eraser, class_eraser, erasers_with_null, random_erasers
 
 
 def correlated(
@@ -187,3 +187,14 @@ def test_what_cannot_be_erased_is_refused(
 def test_rank_beyond_the_features_is_refused() -> None:
     with pytest.raises(ValueError, match="vary in 12 dimensions"):
         random_erasers(correlated(0)[0], 13)
+
+
+def test_both_at_once_are_those_fitted_one_after_the_other() -> None:
+    features, labels = correlated(5)
+    eraser, null = erasers_with_null(features, labels, count=3, seed=7, shrinkage=None)
+    alone = class_eraser(features, labels, shrinkage=None)
+    others = random_erasers(features, alone.rank, count=3, seed=7, shrinkage=None)
+    assert len(null) == 3
+    for one, two in zip((eraser, *null), (alone, *others), strict=True):
+        assert (one.projection == two.projection).all()
+        assert (one.mean == two.mean).all()

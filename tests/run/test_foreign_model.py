@@ -7,8 +7,6 @@ weights throughout, the class is lost where the pixels enter, and a reference sh
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from leaderboard.record import Record, read_record
