@@ -11,7 +11,7 @@ import numpy as np
 from harness.data.dataset import Sample
 from harness.store import RunStore
 from leaderboard.connector import connector_inert, connector_input
-from leaderboard.record import ProjectionPart, SimilarityPart
+from leaderboard.record_checks import ProjectionPart, SimilarityPart
 from leaderboard.samples import ProbeLine
 from leaderboard.scoring import MAIN_READOUT, NO_CLASS
 from probes.equivalence import MARGIN

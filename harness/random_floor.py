@@ -21,7 +21,7 @@ from harness.data.dataset import Dataset, Sample
 from harness.data.progress import Step, silent
 from harness.store import write_atomically
 from leaderboard.answer_tests import to_interval
-from leaderboard.record import LayerFloor
+from leaderboard.record_checks import LayerFloor
 from leaderboard.scoring import DRAWS
 from model_adapters.interface import Engine, ModelError, Query
 from probes.bootstrap import ClusterBootstrap, balanced_accuracy_estimate

@@ -12,14 +12,8 @@ from harness.watched import Watched
 from leaderboard.answer_target import score_answer_target
 from leaderboard.floor_parts import score_floors
 from leaderboard.health_profile import score_health
-from leaderboard.record import (
-    AnswersPart,
-    AnswerTargetPart,
-    DiagnosisPart,
-    FloorsPart,
-    HealthPart,
-    ProbePart,
-)
+from leaderboard.record import AnswersPart, DiagnosisPart, HealthPart, ProbePart
+from leaderboard.record_checks import AnswerTargetPart, FloorsPart
 from leaderboard.samples import SampleLine
 from leaderboard.scoring import Headline, score_answers, score_probes
 from leaderboard.verdict import score_diagnosis, signal_tests

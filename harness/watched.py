@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.causal import CausalCheck
 from harness.judge import Judgement
 from leaderboard.floor_parts import DeclaredFloors
-from leaderboard.record import ProjectionPart, SimilarityPart
+from leaderboard.record_checks import ProjectionPart, SimilarityPart
 from leaderboard.samples import ProbeLine
 
 

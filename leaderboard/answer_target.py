@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from leaderboard.record import AnswerTargetPart, Interval
+from leaderboard.record import Interval
+from leaderboard.record_checks import AnswerTargetPart
 from leaderboard.samples import ProbeLine, SampleLine
 from probes.statistics import proportion_estimate
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.answer_tests import to_interval
-from leaderboard.record import CausalLocusPart, ErasurePart, PatchingPart
+from leaderboard.record_checks import CausalLocusPart, ErasurePart, PatchingPart
 from probes.causal_effect import erasure_effect, patching_effect
 from probes.sites import Site
 

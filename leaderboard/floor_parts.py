@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaderboard.answer_tests import to_interval
-from leaderboard.record import BlankPart, FloorPart, FloorsPart, LayerFloor
+from leaderboard.record_checks import BlankPart, FloorPart, FloorsPart, LayerFloor
 from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import DRAWS
 from probes.bootstrap import ClusterBootstrap, balanced_accuracy_estimate

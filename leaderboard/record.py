@@ -10,8 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from leaderboard.record_base import Interval as Interval
+from leaderboard.record_base import Part
+from leaderboard.record_checks import (
+    AnswerTargetPart,
+    CausalPart,
+    FloorsPart,
+    ProjectionPart,
+    SimilarityPart,
+)
 from probes.sites import Module, Pool
 
 Status = Literal["complete", "partial", "failed"]
@@ -23,20 +32,7 @@ class RecordError(Exception):
     """A record or result folder is missing, malformed or inconsistent; the message names where."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Interval(_Part):
-    """A measured value with its 95% interval and the number of images behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int = Field(ge=1)
-
-
-class ModelPart(_Part):
+class ModelPart(Part):
     """Which model answered, in which state."""
 
     name: str
@@ -48,7 +44,7 @@ class ModelPart(_Part):
     dtype: str
 
 
-class TaskPart(_Part):
+class TaskPart(Part):
     """Which images were asked about. `official_data` is true only where published hashes matched."""
 
     name: str
@@ -65,7 +61,7 @@ class TaskPart(_Part):
     val_cut_from_train: int
 
 
-class Outcomes(_Part):
+class Outcomes(Part):
     """What became of each test image under the headline; the four are never merged."""
 
     correct: int
@@ -74,7 +70,7 @@ class Outcomes(_Part):
     error: int
 
 
-class ReliabilityBin(_Part):
+class ReliabilityBin(Part):
     """Test images whose top probability falls into one bin: its mean, and the share that is right."""
 
     confidence: float
@@ -82,7 +78,7 @@ class ReliabilityBin(_Part):
     count: int
 
 
-class AnswersPart(_Part):
+class AnswersPart(Part):
     """How well the model answers.
 
     The headline (`accuracy` and the metrics beside it) is the argmax of the primary prompt's label
@@ -129,7 +125,7 @@ class AnswersPart(_Part):
     reliability: tuple[ReliabilityBin, ...] | None = None
 
 
-class ModuleHealthPart(_Part):
+class ModuleHealthPart(Part):
     """The Feature Health Score of one module and what it is made of (arXiv 2604.08333)."""
 
     start: float
@@ -145,7 +141,7 @@ class ModuleHealthPart(_Part):
     pool: Pool
 
 
-class HealthProfile(_Part):
+class HealthProfile(Part):
     """The four-part profile of one readout."""
 
     vision: ModuleHealthPart
@@ -163,7 +159,7 @@ class HealthPart(HealthProfile):
     by_readout: dict[str, HealthProfile]
 
 
-class ProbePart(_Part):
+class ProbePart(Part):
     """One probed site under one readout, measured on the test images."""
 
     site: str
@@ -179,7 +175,7 @@ class ProbePart(_Part):
     permutation_p: float | None  # null where this readout has no permutation null of its own
 
 
-class PermutationPart(_Part):
+class PermutationPart(Part):
     """What probes reach on permuted training labels (whole groups), by a ridge classifier at every site.
 
     `highest` is the 95% quantile, over the draws, of the highest balanced accuracy among all sites: a
@@ -194,7 +190,7 @@ class PermutationPart(_Part):
     bands: dict[str, tuple[float, float, float]] = {}
 
 
-class GapPart(_Part):
+class GapPart(Part):
     """A difference between two places, in chance-corrected accuracy A, and in points of plain accuracy.
 
     `p` is one-sided, for a difference of 0 or less.
@@ -207,7 +203,7 @@ class GapPart(_Part):
     points: float
 
 
-class Drop(_Part):
+class Drop(Part):
     """One term of the waterfall, in chance-corrected accuracy A, and in accuracy points.
 
     `p` is one-sided and Holm-adjusted over the terms that could be assessed. `probability_largest` is the
@@ -226,7 +222,7 @@ class Drop(_Part):
     visible_gap: float | None = None
 
 
-class DiagnosisPart(_Part):
+class DiagnosisPart(Part):
     """Where the signal is lost, as far as the data can say.
 
     `reason` says why this verdict was given; `sentences` what is wrong and how sure that is, then what
@@ -254,176 +250,7 @@ class DiagnosisPart(_Part):
     delta: float | None = None
 
 
-class FloorPart(_Part):
-    """A predictor that no layer of the model enters, on the test images; `detail` says what it is.
-
-    `permutation_p` is the probability of a balanced accuracy as high were there no class in the images;
-    null where that means nothing.
-    """
-
-    name: str
-    detail: str
-    accuracy: Interval
-    balanced_accuracy: Interval
-    permutation_p: float | None = None
-
-
-class BlankPart(_Part):
-    """What the model answers to a grey picture: the prior of its language over the classes.
-
-    `predicted` is a class index; `probabilities` the softmax over the label scores; `accuracy` that of
-    giving every test image this answer.
-    """
-
-    predicted: int
-    probabilities: tuple[float, ...]
-    accuracy: Interval
-
-
-class LayerFloor(_Part):
-    """The linear probe of one vision layer whose encoder has random weights."""
-
-    site: str
-    balanced_accuracy: Interval
-
-
-class FloorsPart(_Part):
-    """Floors and ceiling: what the images, or nothing at all, give without the model's layers.
-
-    `key` identifies everything the first three depend on. `blank` and `random_vision` are null where they
-    were not asked for or not possible; `blank_detail` and `random_vision_detail` say what was done, or why
-    it was not.
-    """
-
-    key: str
-    reference: FloorPart
-    pixels: FloorPart
-    majority: FloorPart
-    blank: BlankPart | None = None
-    blank_detail: str | None = None
-    random_vision: tuple[LayerFloor, ...] | None = None
-    random_vision_detail: str | None = None
-
-
-class AnswerTargetPart(_Part):
-    """How well the last prompt token tells the letter of the right option, at one decoder layer.
-
-    Asked on the letters prompt `prompt` with the options in an order drawn for each image. `majority` is
-    the share of the commonest letter among the asked test images, which the best constant answer reaches.
-    """
-
-    site: str
-    layer: int
-    prompt: str
-    accuracy: Interval
-    majority: float
-
-
-class SimilarityPart(_Part):
-    """How alike the connector's input and output see the same test images: descriptions, no verdict.
-
-    `sites` are the two layers as "site.pool". `cka` is the linear centred kernel alignment, null where a
-    layer gives every image the same features, `cka_debiased` its unbiased estimate; `knn_overlap` the
-    share of the nearest `neighbours` that the layers have in common, of which unrelated layers have
-    `knn_chance`. `connector_inert` is true where two one-sided tests at 5% place the difference of A
-    between the probes on both within +-`inert_margin`, false where one places it outside, else null.
-    """
-
-    sites: tuple[str, str]
-    images: int
-    cka: float | None
-    cka_debiased: float | None
-    knn_overlap: float
-    knn_chance: float
-    neighbours: int
-    connector_inert: bool | None
-    inert_margin: float
-
-
-class ProjectionPart(_Part):
-    """The check that differences between layers are not differences of their widths.
-
-    Linear probes on the standardised features of every site after one seeded Gaussian projection to
-    `dimension` numbers, the same for all sites. Both dictionaries go by "site.pool";
-    `largest_difference` is the largest change of balanced accuracy against the probe on all features,
-    projected minus plain, at the site `largest_at`.
-    """
-
-    dimension: int
-    seed: int
-    balanced_accuracies: dict[str, float]
-    largest_difference: float
-    largest_at: str
-
-
-class ErasurePart(_Part):
-    """What the answers lose with the class erased at one place (LEACE, fitted on the training features).
-
-    `margin_drop` is the mean, over the images, of what the label margin falls by: the right label's score less
-    the best other one, in nats; its 95% interval resamples whole groups. `null` is that mean for each random
-    erasure of equal `rank`, fitted on the same features; `p` = (1 + null values at or above `margin_drop`) /
-    (1 + their number), one-sided and not adjusted for the number of places. `accuracy_drop` is what the share
-    of right answers falls by, `null_accuracy_drop` its mean over the random erasures.
-    """
-
-    rank: int
-    margin_drop: Interval
-    null: tuple[float, ...]
-    p: float
-    accuracy_drop: float
-    null_accuracy_drop: float
-
-
-class PatchingPart(_Part):
-    """What the answers become with an image's tokens at one place replaced by those of a donor image.
-
-    `shift` is the mean change, in nats, of the score of the donor's class less that of the image's own class,
-    the donor being of another class; `null` the same change, of the same two scores, with a donor of the own
-    class; 95% intervals resample whole groups. `p` is one-sided for a shift no larger than the null's: each
-    image's two donors change places at random, a group's together. `taken_over` is the share of images whose
-    highest score becomes that of the donor's class, `null_taken_over` the share for which it is that same
-    class with the donor of the own class. Donors are of other groups, and their tokens correspond one to one.
-    """
-
-    shift: Interval
-    null: Interval
-    p: float
-    taken_over: float
-    null_taken_over: float
-
-
-class CausalLocusPart(_Part):
-    """The causal check at one place: of pool "mean" all image tokens are changed, of "last" the last prompt token.
-
-    `patching` is null where no image has a donor of another class and one of its own.
-    """
-
-    site: str
-    module: Module
-    layer: int
-    pool: Pool
-    erasure: ErasurePart
-    patching: PatchingPart | None
-
-
-class CausalPart(_Part):
-    """What the answers to the primary prompt depend on, seen by changing hidden states (`--causal`).
-
-    `images` test images were asked, stratified by class and chosen by `seed`; `erasures` random erasures are
-    the null at every place. `connector_is_only_way` is false where image features enter the decoder elsewhere
-    too, so that what is changed at the connector can come in there; null where no two pictures correspond, so
-    that it could not be tried. `detail` says all this, and what was left out, in words.
-    """
-
-    images: int
-    seed: int
-    erasures: int
-    connector_is_only_way: bool | None
-    detail: str
-    loci: tuple[CausalLocusPart, ...]
-
-
-class CostPart(_Part):
+class CostPart(Part):
     """What the run took; free to differ between two runs of the same thing."""
 
     seconds: dict[str, float]
@@ -432,7 +259,7 @@ class CostPart(_Part):
     device: str
 
 
-class ProvenancePart(_Part):
+class ProvenancePart(Part):
     """Where the record comes from; free to differ between two runs of the same thing."""
 
     harness_version: str
@@ -445,7 +272,7 @@ class ProvenancePart(_Part):
     finished: str
 
 
-class Record(_Part):
+class Record(Part):
     """One model on one task."""
 
     schema_version: Literal[1] = 1

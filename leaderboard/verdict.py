@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 
 from leaderboard.connector import connector_input
 from leaderboard.floor_parts import FLOOR
-from leaderboard.record import (
-    DiagnosisPart,
-    Drop,
-    FloorsPart,
-    GapPart,
-    PermutationPart,
-    ProbePart,
-    Record,
-)
+from leaderboard.record import DiagnosisPart, Drop, GapPart, PermutationPart, ProbePart, Record
+from leaderboard.record_checks import FloorsPart
 from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import MAIN_READOUT, NO_CLASS, Headline
 from probes import waterfall as falls

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREY, ORANGE, PALE, VERMILLION, Drawing
-from leaderboard.record import AnswersPart, AnswerTargetPart, Interval, Record, ReliabilityBin
+from leaderboard.record import AnswersPart, Interval, Record, ReliabilityBin
+from leaderboard.record_checks import AnswerTargetPart
 
 _ORDER = re.compile(r"\d+(?:-\d+)*")
 _GROUPS = {  # colour and marker by what is varied

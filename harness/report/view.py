@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report import wording
-from leaderboard.record import CausalLocusPart, Drop, GapPart, Record
+from leaderboard.record import Drop, GapPart, Record
+from leaderboard.record_checks import CausalLocusPart
 
 # A place is used by the answers where its p is below this, in the causal check.
 _ALPHA = 0.05

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from leaderboard.floor_parts import DeclaredFloors, score_floors
 from leaderboard.health_profile import score_health
-from leaderboard.record import FloorsPart
+from leaderboard.record_checks import FloorsPart
 from leaderboard.scoring import score_probes
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up, probe
 

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from leaderboard.record import (
-    DiagnosisPart,
-    FloorPart,
-    FloorsPart,
-    Interval,
-    PermutationPart,
-    ProbePart,
-)
+from leaderboard.record import DiagnosisPart, Interval, PermutationPart, ProbePart
+from leaderboard.record_checks import FloorPart, FloorsPart
 from leaderboard.verdict import gather, score_diagnosis, signal_tests
 from probes.diagnosis import SignalTests
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up, probe

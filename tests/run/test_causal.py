@@ -25,7 +25,8 @@ from harness.options import EvalOptions
 from harness.plan import make_plan
 from harness.run import run
 from harness.store import BATCH, RunStore
-from leaderboard.record import CausalLocusPart, CausalPart, read_record
+from leaderboard.record import read_record
+from leaderboard.record_checks import CausalLocusPart, CausalPart
 from model_adapters.interface import ModelDescription
 from model_adapters.registry import load_engine, resolve
 from model_adapters.transformers_engine import TransformersEngine
