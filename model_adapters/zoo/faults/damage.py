@@ -39,12 +39,12 @@ def read_layer(tiny: TinyModel, back: int) -> None:
 
 
 @torch.no_grad()
-def project_connector(tiny: TinyModel, kept: Tensor, centre: Tensor) -> None:
-    """Let the connector's output y become c + P (y - c), with P the projector on the columns of `kept` (d, r).
+def project_connector(tiny: TinyModel, kept: Tensor, centre: Tensor, *, gain: float = 1.0) -> None:
+    """Let the connector's output y become c + gain P (y - c), with P the projector on the columns of `kept` (d, r).
 
-    A connector whose last map has no bias gives P y.
+    A connector whose last map has no bias gives gain P y.
     """
-    projector = kept @ kept.T
+    projector = gain * kept @ kept.T
     weight, bias, by_columns = _last_map(tiny.connector)
     changed = projector @ (weight.double().T if by_columns else weight.double())
     weight.copy_(changed.T if by_columns else changed)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.bench import Bench, Passed
-from model_adapters.zoo.faults.reader import Reader, fit_reader
+from model_adapters.zoo.faults.reader import Reader, fit_rows
 from model_adapters.zoo.faults.subspace import class_directions, ridged, spread_of, steady
 
 
@@ -98,8 +98,12 @@ def refitted(rows: Tensor, final: Tensor, reader: Reader, one: Tensor) -> Tensor
 
 
 def fit_head(tiny: TinyModel, bench: Bench, passed: Passed) -> None:
-    """Replace the labels' rows, in place, by the best that a linear head can make of what it reads."""
-    final, after = passed.final[bench.fit], passed.final_next[bench.fit]
-    reader = fit_reader(final, bench.labels[bench.fit], bench.classes)
-    rows = refitted(label_rows(tiny, bench), final, reader, constant(final, after))
-    set_label_rows(tiny, bench, rows)
+    """Replace the labels' rows, in place, by the best that a linear head can make of what it reads.
+
+    The labels stay as likely, among all tokens, as they were: their best score is on average what it was.
+    """
+    final, after = passed.final[bench.fit].double(), passed.final_next[bench.fit]
+    rows = fit_rows(final, bench.labels[bench.fit], bench.classes)
+    before = (final @ label_rows(tiny, bench).T).amax(1).mean()
+    level = before - (final @ rows.T).amax(1).mean()
+    set_label_rows(tiny, bench, rows + level * constant(passed.final[bench.fit], after))

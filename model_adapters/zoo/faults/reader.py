@@ -28,12 +28,31 @@ def fit_reader(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float 
     x = vectors.double()
     mean, scale = x.mean(0), x.std(0)
     scale = torch.where(scale > 1e-9 * (1.0 + mean.abs()), scale, torch.full_like(scale, torch.inf))
-    z = (x - mean) / scale
+    weights, intercept = _fit((x - mean) / scale, labels, classes, penalty, with_intercept=True)
+    rows = weights / scale
+    return Reader(rows, intercept - rows @ mean)
+
+
+def fit_rows(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float = _PENALTY) -> Tensor:
+    """Fit the same without an intercept, which a head has not; return the rows (classes, width).
+
+    The penalty is on the rows in coordinates where the vectors' mean square is 1 in every direction, their
+    mean included, except that directions of less than a thousandth of it are not made larger.
+    """
+    x = vectors.double()
+    values, basis = torch.linalg.eigh(x.T @ x / len(x))
+    whitening = basis / (values.clamp(min=0.0) + 1e-3 * values.mean()).sqrt()
+    weights, _ = _fit(x @ whitening, labels, classes, penalty, with_intercept=False)
+    return weights @ whitening.T
+
+
+def _fit(
+    z: Tensor, labels: Tensor, classes: int, penalty: float, *, with_intercept: bool
+) -> tuple[Tensor, Tensor]:
     weights = torch.zeros(classes, z.shape[1], dtype=torch.float64, requires_grad=True)
-    intercept = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [weights, intercept], max_iter=_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
-    )
+    intercept = torch.zeros(classes, dtype=torch.float64, requires_grad=with_intercept)
+    fitted = [weights, intercept] if with_intercept else [weights]
+    solver = torch.optim.LBFGS(fitted, max_iter=_ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         solver.zero_grad()
@@ -44,8 +63,7 @@ def fit_reader(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float 
 
     with torch.enable_grad():
         solver.step(closure)
-    rows = weights.detach() / scale
-    return Reader(rows, intercept.detach() - rows @ mean)
+    return weights.detach(), intercept.detach()
 
 
 def points(predicted: Tensor, labels: Tensor, classes: int) -> float:

@@ -34,6 +34,7 @@ _KEPT: Mapping[Degree, int] = {
     "strong": 1,
     "mild": 2,
 }  # dimensions that a lossy connector keeps of each token
+_TRIED = 24  # subspaces among which the one that tells least is looked for
 _LEAST = 20.0  # points that a strong fault costs
 _ADAPTED = 4000  # images that what lies downstream is adapted on, none of them on the bench
 
@@ -53,43 +54,58 @@ def wrong_layer(subject: Subject, order: Order) -> Damaged:
 def lossy_connector(subject: Subject, order: Order) -> Damaged:
     """The connector's output keeps few dimensions, turned away from the class; the decoder adapted.
 
-    Projected to a random subspace, even of one dimension, tokens tell most of the class together. So the
-    part of the subspace along which class means differ is made smaller, to the size that costs the target.
+    Projected to a random subspace, even of one dimension, tokens tell most of the class together. So of some
+    subspaces the one that tells least is taken, and the part of it along which class means differ is made
+    smaller, to the size that costs the target.
     """
     bench = subject.bench
     outputs = connected(subject.tiny, bench.tokens)
-    pooled, centre = outputs.mean(1).double(), outputs.mean((0, 1))
-    healthy = bench.held(pooled)
-    means = torch.stack(
-        [pooled[bench.fit][bench.labels[bench.fit] == k].mean(0) for k in range(bench.classes)]
-    )
-    told = torch.linalg.svd(means - means.mean(0), full_matrices=False).Vh[: bench.classes - 1]
-    drawn = _basis(len(centre), order, 0)[:, : _KEPT[order.degree]]
-    telling = told.T @ (told @ drawn)
-    tokens = spare_tokens(subject, subject.tiny)
+    centre = outputs.mean((0, 1))
+    told = _class_means_span(outputs.mean(1).double()[bench.fit], bench)
+    healthy = bench.held(_summary(outputs, told.T))
+    spare = spare_tokens(subject, subject.tiny)
 
-    def kept(lost: float) -> Tensor:
-        return torch.linalg.qr(drawn - lost * telling).Q
+    def kept(drawn: Tensor, lost: float) -> Tensor:
+        return torch.linalg.qr(drawn - min(lost, 1.0) * (told.T @ (told @ drawn))).Q
 
-    def drop(lost: float) -> float:
-        return healthy - bench.held(pooled @ kept(min(lost, 1.0)))
+    def loss(drawn: Tensor, lost: float) -> float:
+        return healthy - bench.held(_summary(outputs, kept(drawn, lost)))
+
+    rank = _KEPT[order.degree]
+    tried = _basis(len(centre), order, 0)[:, : rank * _TRIED].split(rank, dim=1)
+    worst = max(tried, key=lambda drawn: loss(drawn, 1.0))
 
     def planted(wanted: float) -> Damaged:
-        lost = min(1.0, find_dose(drop, wanted, 1.0, tolerance=1.0, limit=1.0).severity)
-        tiny = copy_of(subject.tiny)
-        project_connector(tiny, kept(lost), centre)
-        return _adapted(
-            subject,
-            order,
-            tiny,
-            bench.tokens,
-            tokens,
-            [tiny.decoder, tiny.head],
-            lost,
-            "share of the class directions lost",
-        )
+        dose = find_dose(lambda lost: loss(worst, lost), wanted, 1.0, tolerance=1.0, limit=1.0)
+        basis, tiny = kept(worst, dose.severity), copy_of(subject.tiny)
+        project_connector(tiny, basis, centre, gain=_gain(outputs - centre, basis))
+        modules, unit = [tiny.decoder, tiny.head], "share of the class directions lost"
+        return _adapted(subject, order, tiny, bench.tokens, spare, modules, dose.severity, unit)
 
     return _towards(order, planted)
+
+
+def _class_means_span(vectors: Tensor, bench: Bench) -> Tensor:
+    """Return orthonormal rows (classes - 1, d) that span the differences of class means of the fitted images."""
+    labels = bench.labels[bench.fit]
+    means = torch.stack([vectors[labels == k].mean(0) for k in range(bench.classes)])
+    rows: Tensor = torch.linalg.svd(means - means.mean(0), full_matrices=False).Vh[: bench.classes - 1]
+    return rows
+
+
+def _summary(outputs: Tensor, basis: Tensor) -> Tensor:
+    """Return what a decoder may well hear of tokens (n, tokens, d) along a basis (d, r): (n, 4 r)."""
+    along = outputs @ basis.float()
+    return torch.cat([along.mean(1), along.std(1), along.amax(1), along.amin(1)], dim=1)
+
+
+def _gain(outputs: Tensor, kept: Tensor) -> float:
+    """Return the factor by which the kept part of outputs (n, tokens, d) becomes as large as all of them were.
+
+    The decoder is used to that size: next to nothing of it would take it much longer to hear.
+    """
+    part = outputs.double() @ kept
+    return float((outputs.double().square().sum() / part.square().sum().clamp(min=1e-12)).sqrt())
 
 
 def weak_vision_unadapted(subject: Subject, order: Order) -> Damaged:
