@@ -58,7 +58,7 @@ def _finding(diagnosis: Diagnosis) -> str:
         return f"No single stage can be named: {diagnosis.reason}{_candidates(diagnosis)}"
     drop = next((drop for drop in diagnosis.drops if drop.mode == verdict), None)
     ceiling = (
-        f", measured against the reference {diagnosis.reference}" if verdict == "vision" and drop else ""
+        f", measured against the reference ({diagnosis.reference})" if verdict == "vision" and drop else ""
     )
     size = f", {_size(drop)}" if drop else ""
     certainty = _certainty(diagnosis, verdict)
@@ -82,7 +82,7 @@ def _remedy(diagnosis: Diagnosis) -> str:
     if not diagnosis.vision_assessed:
         notes.append("the vision encoder was not assessed, because no reference classifier was run")
     if verdict == "healthy":
-        advice = f"Nothing has to be mended below the ceiling of the reference {diagnosis.reference}"
+        advice = f"Nothing has to be mended below the ceiling of the reference ({diagnosis.reference})"
     elif verdict == "undetermined":
         advice = _next_step(diagnosis)
     else:
