@@ -100,10 +100,11 @@ def refitted(rows: Tensor, final: Tensor, reader: Reader, one: Tensor) -> Tensor
 def fit_head(tiny: TinyModel, bench: Bench, passed: Passed) -> None:
     """Replace the labels' rows, in place, by the best that a linear head can make of what it reads.
 
-    The labels stay as likely, among all tokens, as they were: their best score is on average what it was.
+    The labels stay as likely, among all tokens, as they were: their best score is on average what it was. Where
+    the answer goes on they score next to nothing, or it would never end.
     """
     final, after = passed.final[bench.fit].double(), passed.final_next[bench.fit]
-    rows = fit_rows(final, bench.labels[bench.fit], bench.classes)
+    rows = fit_rows(final, bench.labels[bench.fit], after, bench.classes)
     before = (final @ label_rows(tiny, bench).T).amax(1).mean()
     level = before - (final @ rows.T).amax(1).mean()
     set_label_rows(tiny, bench, rows + level * constant(passed.final[bench.fit], after))
