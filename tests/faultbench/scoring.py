@@ -261,7 +261,7 @@ class RuleScore:
 
 
 def compare_rules(results: Sequence[Result]) -> list[RuleScore]:
-    """Score every rule on these results; the first of the highest balance is the rule to choose."""
+    """Score every rule on these results; one of the highest balance is the rule to choose."""
     if not results:
         return []
     faults = [r for r in results if r.case.role == "fault"]
@@ -280,6 +280,7 @@ def compare_rules(results: Sequence[Result]) -> list[RuleScore]:
     return scores
 
 
-def chosen_rule(scores: Sequence[RuleScore]) -> str | None:
-    """Return the rule with the highest balance, the first of equals; None without any."""
-    return max(scores, key=lambda score: score.balance).rule if scores else None
+def best_rules(scores: Sequence[RuleScore]) -> tuple[str, ...]:
+    """Return the rules with the highest balance; several where these cases do not tell them apart."""
+    highest = max((score.balance for score in scores), default=0)
+    return tuple(score.rule for score in scores if score.balance == highest)

@@ -266,19 +266,13 @@ def _rules(data: Sorted) -> str:
             f"{score.blamed} of {score.innocent}",
         )
 
-    chosen = scoring.chosen_rule(scores)
-    default = data.every[0].judged.default
-    verdict = (
-        f"The rule with the highest balance is `{chosen}`, and `harness eval` uses it."
-        if chosen == default
-        else f"**The rule with the highest balance is `{chosen}`, but `harness eval` uses `{default}`.**"
-    )
+    verdict = _chosen(scoring.best_rules(scores), data.every[0].judged.default)
     rows = [(f"`{s.rule}`", *cells(s), str(s.balance), *cells(others.get(s.rule))) for s in scores]
     return (
         "## Choosing the rule\n\n"
         f"On seed {_seeds()} alone: right / wrong / undetermined under each rule of "
         "`probes/bottleneck.py`, and false blame. The balance is right verdicts minus twice the wrong "
-        "verdicts and false blame; ties go to the first. The other seeds are shown for comparison and chose "
+        "verdicts and false blame. The other seeds are shown for comparison and chose "
         f"nothing. {verdict}\n\n"
         + table(
             (
@@ -293,6 +287,18 @@ def _rules(data: Sorted) -> str:
             ),
             rows,
         )
+    )
+
+
+def _chosen(best: Sequence[str], default: str) -> str:
+    named = ", ".join(f"`{rule}`" for rule in best)
+    if default not in best:
+        return f"**The rule with the highest balance is {named}, but `harness eval` uses `{default}`.**"
+    if len(best) == 1:
+        return f"The rule with the highest balance is `{default}`, and `harness eval` uses it."
+    return (
+        f"`harness eval` uses `{default}`, one of {len(best)} rules with the highest balance ({named}): these "
+        "cases do not tell them apart, and it was the default before they were run."
     )
 
 

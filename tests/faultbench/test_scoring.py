@@ -190,5 +190,5 @@ def test_rule_with_the_best_balance_is_chosen() -> None:
         ("shy", 0, 0, 0, 2),
     ]
     assert [s.balance for s in found] == [2 - 2 * 2, 0]
-    assert scoring.chosen_rule(found) == "shy"
-    assert scoring.chosen_rule([]) is None
+    assert scoring.best_rules(found) == ("shy",)
+    assert scoring.best_rules([]) == ()
