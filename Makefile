@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/harness eval --tasks phantom --models zoo --output results
+	$(BIN)/harness eval --tasks phantom --models zoo/llava-healthy --output results
 	$(BIN)/harness report results/*/phantom
 
 test: $(STAMP)

@@ -20,7 +20,7 @@ from harness.data.dataset import Dataset, Sample
 from harness.prompts import Question, label_question
 from harness.store import RunStore
 from leaderboard.causal_parts import score_locus
-from leaderboard.record import CausalPart
+from leaderboard.record_checks import CausalPart
 from model_adapters.interface import Engine, Query
 from probes.erasure import Eraser, erasers_with_null
 from probes.sites import Site, curve

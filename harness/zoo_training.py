@@ -1,5 +1,7 @@
 """Train the built-in models anew: `python -m harness.zoo_training --data-dir DIR --output DIR`.
 
+`harness zoo build` trains the other healthy models where their weights do not come with the installation.
+
 Reads the tasks' words and train splits and hands them as arrays to `model_adapters.zoo.train`, which knows
 neither tasks nor files. Validation and test images are never trained on, nor are images whose patient or
 near-duplicates are among the test images: `load_dataset` has left them out.
@@ -7,6 +9,8 @@ near-duplicates are among the test images: `load_dataset` has left them out.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
 from pathlib import Path
@@ -19,11 +23,14 @@ from tasks.catalog import load
 from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
+    from model_adapters.zoo.build import Trainer
     from model_adapters.zoo.material import TrainingSet
     from model_adapters.zoo.optimise import Progress
+    from model_adapters.zoo.siblings import Material
 
 PHANTOM_FIRST = 1_000_000  # tasks use indices below 100,000
 PHANTOM_COUNT = 24_000
+PLANTING_COUNT = 8_000  # of these, that faults are dosed and models adapted on
 SHARES = {"phantom": 0.66, "pathmnist": 0.13, "chest_xray": 0.09, "busi": 0.12}
 SUBJECTS = {
     "phantom": (
@@ -73,6 +80,36 @@ def train_healthy(family: str, seed: int, directory: Path, *, checkpoints: Path)
         [phantom_set(PHANTOM_COUNT)], phantom_recipe(family, seed), checkpoints=checkpoints, report=_show
     )
     save_model(trained.tiny, directory)
+
+
+def recipe_id(family: str, seed: int) -> str:
+    """Return a hash of everything that a healthy model is trained by, the number of torch threads aside."""
+    from harness.data.phantom import GENERATOR_VERSION
+    from model_adapters.zoo.train import phantom_recipe
+
+    parts = (phantom_recipe(family, seed), GENERATOR_VERSION, PHANTOM_FIRST, PHANTOM_COUNT)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def trainer() -> Trainer:
+    """Return what trains the healthy models whose weights do not come with the installation."""
+    from model_adapters.zoo.build import Trainer
+
+    return Trainer(
+        recipe=lambda family: recipe_id(family, 0),
+        train=lambda family, directory, checkpoints: train_healthy(
+            family, 0, directory, checkpoints=checkpoints
+        ),
+    )
+
+
+def planting_material() -> Material:
+    """Return the images that faults are dosed on and models adapted on."""
+    from harness.data.phantom import GENERATOR_VERSION
+    from model_adapters.zoo.siblings import Material
+
+    drawn = ["phantom", GENERATOR_VERSION, PHANTOM_FIRST, PLANTING_COUNT, _words(load("phantom"))]
+    return Material(identity=json.dumps(drawn), draw=lambda: [phantom_set(PLANTING_COUNT)])
 
 
 def phantom_set(count: int) -> TrainingSet:

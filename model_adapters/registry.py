@@ -17,11 +17,12 @@ from pathlib import Path
 
 from model_adapters.card import GROUPS, ModelCard, load_card
 from model_adapters.interface import Engine, ModelError
+from model_adapters.zoo.places import CARD, FAULTS_GROUP, built_cards, default_folder, siblings
 
 # Engine name -> "module:function" of a loader with the arguments of `load_engine`.
 ENGINES: Mapping[str, str] = {"transformers": "model_adapters.transformers_engine:load"}
 
-_NOT_IN_ALL = {"zoo-faults"}
+_NOT_IN_ALL = {FAULTS_GROUP}
 _GLOB = re.compile(r"[*?\[]")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*$")
 _UNUSUAL = re.compile(r"[^\w.\-]+", re.ASCII)
@@ -56,6 +57,19 @@ def shipped_cards() -> Mapping[str, ModelCard]:
     return dict(sorted(found.items()))
 
 
+def built_models(pattern: str = "*") -> tuple[ModelCard, ...]:
+    """Return the cards of the models with faults that `harness zoo build` made, by a glob of their names.
+
+    Raises:
+        ModelError: a card that was made cannot be read, as one of another version may be.
+    """
+    found = [file for name, file in built_cards().items() if fnmatch.fnmatchcase(name, pattern)]
+    try:
+        return tuple(load_card(file) for file in found)
+    except ModelError as error:
+        raise ModelError(f"{error}; `harness zoo build` makes it anew") from error
+
+
 def resolve(names: Sequence[str]) -> tuple[Selected, ...]:
     """Return the models that names, globs, groups, `all`, card files, folders or hub ids stand for.
 
@@ -82,22 +96,47 @@ def _expand(name: str) -> tuple[list[ModelCard], bool]:
     if name == "all":
         return [c for c in cards.values() if not _NOT_IN_ALL.intersection(c.groups)], False
     if name in GROUPS:
-        members = [card for card in cards.values() if name in card.groups]
-        if not members:
-            raise ModelError(f"the group {name!r} has no models in this version")
-        return members, False
+        return _group(name), False
     by_hub_id = [card for card in cards.values() if card.hub_id == name]
     if by_hub_id:
         return by_hub_id, True
+    if name.startswith(f"{FAULTS_GROUP}/") and not _GLOB.search(name):
+        return [_built_model(name)], True
     path = Path(name).expanduser()
     if path.exists():
         return [_card_at(path)], True
     if _GLOB.search(name):
         matches = [card for key, card in cards.items() if fnmatch.fnmatchcase(key, name)]
+        matches += built_models(name)
         if not matches:
             raise ModelError(f"no model matches {name!r}; `harness models list` shows all")
         return matches, False
     return [_hub_card(name)], True
+
+
+def _group(name: str) -> list[ModelCard]:
+    members = [card for card in shipped_cards().values() if name in card.groups]
+    if name == FAULTS_GROUP:
+        members += built_models()
+    if members:
+        return members
+    if name == FAULTS_GROUP:
+        raise ModelError(
+            f"the group {name!r} has no models in {default_folder()} yet; make them with `harness zoo build`"
+        )
+    raise ModelError(f"the group {name!r} has no models in this version")
+
+
+def _built_model(name: str) -> ModelCard:
+    found = built_models(name)
+    if found:
+        return found[0]
+    to_make = {sibling.name: sibling.folder for sibling in siblings()}
+    if name in to_make:
+        raise ModelError(
+            f"{name}: not in {default_folder()} yet; make it with `harness zoo build --only {to_make[name]}`"
+        )
+    raise ModelError(f"unknown model {name!r}{_hint(name, list(to_make))}")
 
 
 def _card_at(path: Path) -> ModelCard:
@@ -107,6 +146,8 @@ def _card_at(path: Path) -> ModelCard:
         return load_card(path)
     if not (path / "config.json").is_file():
         raise ModelError(f"{path}: the folder has no config.json, so it holds no model")
+    if (path / CARD).is_file():  # as a model with a fault has
+        return load_card(path / CARD)
     name = _UNUSUAL.sub("-", path.resolve().name).strip("-._") or "model"
     return ModelCard(name=name, title=path.resolve().name, path=str(path.resolve()))
 
@@ -114,13 +155,15 @@ def _card_at(path: Path) -> ModelCard:
 def _hub_card(name: str) -> ModelCard:
     if name.startswith((".", "/", "~")) or name.endswith((".yaml", ".yml", "/")):
         raise ModelError(f"{name}: no such file or folder")
-    known = list(shipped_cards())
-    close = difflib.get_close_matches(name, [*known, *GROUPS], n=3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
     # A slip in a shipped name that has a slash must not be taken for a model on the hub.
     if not _HUB_ID.match(name) or name.split("/")[0] in GROUPS:
-        raise ModelError(f"unknown model {name!r}{hint or '; `harness models list` shows all'}")
+        raise ModelError(f"unknown model {name!r}{_hint(name, [*shipped_cards(), *GROUPS])}")
     return ModelCard(name=name, title=name, hub_id=name)
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "; `harness models list` shows all"
 
 
 def load_engine(

@@ -61,7 +61,7 @@ def load_model(
     if folder is None:
         options["revision"] = exact
     placement = _placement(device, card.name)
-    with _quiet():
+    with quiet():
         config = load_config(location, card.name, options)
         processor = load_processor(location, config, card.name, **options, **card.processor)
         model_options = {**options, **placement.options, "dtype": _DTYPES[dtype]}
@@ -159,7 +159,7 @@ def _placement(device: str, name: str) -> _Placement:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's bars and hints off the terminal while a model loads, and set all back."""
     from transformers.utils import logging
 

@@ -16,11 +16,16 @@ def models() -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(as_json: bool) -> None:
-    """List the models that come with a card."""
+    """List the models that come with a card, and those that `harness zoo build` made."""
     from harness.tables import print_table
-    from model_adapters.registry import shipped_cards
+    from model_adapters.interface import ModelError
+    from model_adapters.registry import built_models, shipped_cards
 
     cards = list(shipped_cards().values())
+    try:
+        cards += built_models()
+    except ModelError as error:  # a card that cannot be read must not hide the others
+        click.echo(f"harness: {error}", err=True)
     if as_json:
         click.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=2, ensure_ascii=False))
         return

@@ -26,6 +26,8 @@ def save_model(tiny: TinyModel, directory: Path) -> None:
 
     from transformers import GenerationConfig
 
+    from model_adapters.transformers_load import quiet
+
     model = copy.deepcopy(tiny.model).to(torch.float16)
     broken = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if broken:
@@ -38,8 +40,9 @@ def save_model(tiny: TinyModel, directory: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory)
-    tiny.processor.save_pretrained(directory)
+    with quiet():
+        model.save_pretrained(directory)
+        tiny.processor.save_pretrained(directory)
     _rename(directory / WEIGHTS, tiny.renamed_keys)
     _name_tokenizer_class(directory / "tokenizer_config.json")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from model_adapters.card import ModelCard, PlantedFault, PromptSettings, load_card
 from model_adapters.interface import ModelError
-from model_adapters.zoo.build import build_one
-from model_adapters.zoo.faults.catalogue import FAULTS, TARGETS
+from model_adapters.zoo.build import copy_notice, fresh_partial, put_in_place
+from model_adapters.zoo.faults.catalogue import TARGETS, Fault
 from model_adapters.zoo.places import CARD, FAULTS_GROUP, Sibling
 
 if TYPE_CHECKING:
@@ -22,7 +21,12 @@ if TYPE_CHECKING:
     from model_adapters.zoo.faults.subject import Subject
     from model_adapters.zoo.material import TrainingSet
 
-_SOURCES = ("faults", "adapt.py", "dialogue.py", "questions.py", "stages.py", "optimise.py", "families")
+_SOURCES = (
+    "faults",
+    "families",
+    *("adapt.py", "architecture.py", "dialogue.py", "material.py", "muon.py", "optimise.py"),
+    *("questions.py", "save.py", "stages.py", "stored.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,16 @@ class Material:
     draw: Callable[[], Sequence[TrainingSet]]
 
 
-def recipe(healthy: Path, sibling: Sibling, material: Material, seed: int) -> str:
-    """Return a hash of all that decides how a sibling comes out, the number of torch threads aside."""
+def recipe(healthy: Path, sibling: Sibling, material: Material) -> str:
+    """Return a hash of all that decides how a sibling comes out, the number of torch threads aside.
+
+    `healthy` is the folder of the model that it comes from.
+    """
     digest = hashlib.sha256()
     for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
         digest.update((healthy / name).read_bytes())
     digest.update(_sources())
-    order = [sibling.fault, sibling.degree, TARGETS[sibling.degree], seed, material.identity]
+    order = [sibling.fault, sibling.degree, TARGETS[sibling.degree], sibling.seed, material.identity]
     digest.update(json.dumps(order).encode())
     return digest.hexdigest()[:16]
 
@@ -57,36 +64,40 @@ def is_made(directory: Path, sibling: Sibling, made_from: str) -> bool:
 
 
 class Nursery:
-    """Makes siblings of stored models in one folder; what they share is measured once a healthy model."""
+    """Makes siblings in one folder; what those of one healthy model share is measured once.
 
-    def __init__(self, directory: Path, material: Material, *, seed: int = 0) -> None:
-        self._directory, self._material, self._seed = directory, material, seed
+    `healthy` are the folders of the healthy models by name.
+    """
+
+    def __init__(self, directory: Path, material: Material, healthy: Mapping[str, Path]) -> None:
+        self._directory, self._material, self._healthy = directory, material, healthy
         self._drawn: Sequence[TrainingSet] | None = None
         self._subject: tuple[str, Subject] | None = None
 
     def missing(self, wanted: Sequence[Sibling]) -> tuple[Sibling, ...]:
-        """Return those that are not there yet, or were made from another recipe.
-
-        Raises:
-            ModelError: a healthy model cannot be written.
-        """
+        """Return those that are not there yet, or were made from another recipe."""
         return tuple(s for s in wanted if not is_made(self._directory, s, self._recipe(s)))
 
-    def make(self, sibling: Sibling) -> Path:
-        """Make a sibling and return its folder; its card is written last, so that half a folder has none.
+    def make(self, sibling: Sibling) -> Planted:
+        """Make a sibling; its folder appears whole or not at all.
 
         Raises:
             ModelError: the folder cannot be written.
         """
+        from safetensors import SafetensorError
+
         from model_adapters.zoo.faults.plant import plant
 
-        planted = plant(self._subject_of(sibling.healthy), sibling.fault, sibling.degree, seed=self._seed)
+        planted = plant(self._subject_of(sibling.healthy), sibling.fault, sibling.degree, seed=sibling.seed)
         target = self._directory / sibling.folder
         try:
-            write_sibling(planted, sibling, target, self._recipe(sibling))
-        except OSError as error:
-            raise ModelError(f"{target}: cannot write the model there ({error.strerror})") from error
-        return target
+            partial = fresh_partial(target)
+            write_sibling(planted, sibling, partial, self._recipe(sibling))
+            put_in_place(partial, target)
+        except (OSError, SafetensorError) as error:  # the latter is how a full disk looks from there
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{target}: cannot write the model there ({reason})") from error
+        return planted
 
     def _subject_of(self, healthy: str) -> Subject:
         from model_adapters.zoo.faults.subject import make_subject
@@ -94,12 +105,11 @@ class Nursery:
 
         if self._subject is None or self._subject[0] != healthy:
             self._drawn = self._material.draw() if self._drawn is None else self._drawn
-            tiny = open_model(build_one(healthy, self._directory))
-            self._subject = healthy, make_subject(tiny, self._drawn, seed=self._seed)
+            self._subject = healthy, make_subject(open_model(self._healthy[healthy]), self._drawn)
         return self._subject[1]
 
     def _recipe(self, sibling: Sibling) -> str:
-        return recipe(build_one(sibling.healthy, self._directory), sibling, self._material, self._seed)
+        return recipe(self._healthy[sibling.healthy], sibling, self._material)
 
 
 def write_sibling(planted: Planted, sibling: Sibling, target: Path, made_from: str) -> None:
@@ -107,20 +117,14 @@ def write_sibling(planted: Planted, sibling: Sibling, target: Path, made_from: s
     from model_adapters.card_draft import draft_card, write_card
     from model_adapters.zoo.save import save_model
 
-    shutil.rmtree(target, ignore_errors=True)
     save_model(planted.tiny, target)
-    fault = FAULTS[sibling.fault]
-    verdict = f"Expected verdict: {' or '.join(fault.expected)}"
-    if fault.details:
-        verdict += f", with {' and '.join(fault.details)}"
-    if not fault.adapted:
-        verdict += "; an interface mismatch, by which no verdict is judged"
+    copy_notice(target)
+    fault = planted.fault
     card = ModelCard(
         name=sibling.name,
-        title=f"{sibling.healthy.split('/')[1].removesuffix('-healthy')}: "
-        f"{fault.name.replace('_', ' ')}, {sibling.degree}",
+        title=f"Built-in {sibling.kin}: {fault.name.replace('_', ' ')}, {sibling.degree}",
         path=str(target.resolve()),
-        dtype="float32",
+        dtype="float32",  # stored in float16, in which many processors compute slowly
         groups=(FAULTS_GROUP,),
         licence="Apache-2.0",
         prompt=PromptSettings(label_prefix=""),
@@ -137,8 +141,18 @@ def write_sibling(planted: Planted, sibling: Sibling, target: Path, made_from: s
         ),
     )
     drafted = draft_card(card, offline=True)
-    notes = f"{sibling.healthy} with a planted fault. {fault.parts} {verdict}. Not for clinical use."
+    notes = (
+        f"{sibling.healthy} with a planted fault. {fault.parts} {expectation(fault)} Not for clinical use."
+    )
     write_card(drafted.model_copy(update={"notes": notes}), target / CARD, overwrite=True)
+
+
+def expectation(fault: Fault) -> str:
+    """Return the verdict that is right about a fault, as a sentence."""
+    if not fault.adapted:
+        return "An interface mismatch, by which no verdict is judged."
+    details = f", with {' and '.join(fault.details)}" if fault.details else ""
+    return f"Expected verdict: {' or '.join(fault.expected)}{details}."
 
 
 def _sources() -> bytes:

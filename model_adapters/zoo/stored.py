@@ -22,13 +22,15 @@ def open_model(folder: Path) -> TinyModel:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from model_adapters.processors import load_processor
+    from model_adapters.transformers_load import quiet
 
     family = family_of(folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForImageTextToText.from_pretrained(
-        folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
-    processor = load_processor(str(folder), config, folder.name, local_files_only=True)
+    with quiet():
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        processor = load_processor(str(folder), config, folder.name, local_files_only=True)
     opened: TinyModel = importlib.import_module(FAMILIES[family]).open_up(model.eval(), processor)
     return opened
 

@@ -23,7 +23,7 @@ _STEPS = {
 
 def whole_command(*, task: str, limits: tuple[str, ...] = ()) -> Section:
     """Run `harness eval` on the built-in model in a fresh folder with an empty cache."""
-    arguments = ["eval", "--tasks", task, "--models", "zoo", *limits]
+    arguments = ["eval", "--tasks", task, "--models", "zoo/llava-healthy", *limits]
     with tempfile.TemporaryDirectory() as folder:
         wall = _run([*arguments, "--device", "cpu", "--output", "results"], Path(folder))
         record = _only_record(Path(folder) / "results")

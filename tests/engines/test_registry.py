@@ -20,7 +20,8 @@ def card(name, *groups, **more):
 
 
 @pytest.fixture
-def shipped(monkeypatch):
+def shipped(monkeypatch, tmp_path):
+    monkeypatch.setenv("HARNESS_ZOO_DIR", str(tmp_path / "nothing-built"))
     cards = {
         c.name: c
         for c in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -26,12 +25,9 @@ def versions(case: Case) -> dict[str, Any]:
 @cache
 def recipe_id(family: str, seed: int) -> str:
     """Return a hash of everything that a healthy model is trained by."""
-    from harness.data.phantom import GENERATOR_VERSION
-    from harness.zoo_training import PHANTOM_COUNT, PHANTOM_FIRST
-    from model_adapters.zoo.train import phantom_recipe
+    from harness import zoo_training
 
-    parts = (phantom_recipe(family, seed), GENERATOR_VERSION, PHANTOM_FIRST, PHANTOM_COUNT)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+    return zoo_training.recipe_id(family, seed)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -54,7 +55,9 @@ def strange(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(installed: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(
+    installed: Path, *arguments: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(installed / "harness"), *arguments],
         cwd=folder,
@@ -65,6 +68,7 @@ def _run(installed: Path, *arguments: str, folder: Path) -> subprocess.Completed
             # Any attempt to reach a network would end here, at a port where nothing listens.
             "HTTPS_PROXY": "http://127.0.0.1:9",
             "HTTP_PROXY": "http://127.0.0.1:9",
+            **environment,
         },
         capture_output=True,
         text=True,
@@ -73,14 +77,27 @@ def _run(installed: Path, *arguments: str, folder: Path) -> subprocess.Completed
 
 
 def test_wheel_runs_offline_in_a_folder_of_its_own(installed: Path, strange: Path) -> None:
-    done = _run(
-        installed,
-        *("eval", "--tasks", "phantom-200", "--models", "zoo"),
-        *("--limit", "20", "--no-probe", "--offline"),
-        folder=strange,
-    )
+    few = ("--tasks", "phantom-200", "--models", "zoo", "--limit", "20", "--no-probe", "--offline")
+    done = _run(installed, "eval", *few, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
     assert done.returncode == 0, done.stderr
-    assert (strange / "results" / "zoo--llava-healthy" / "phantom-200" / "record.json").exists()
+    for name in ("llava", "qwen2.5-vl"):
+        assert (strange / "results" / f"zoo--{name}-healthy" / "phantom-200" / "record.json").exists()
+    reason = (
+        "its weights do not come with this installation; make them with `harness zoo build --only gemma3-"
+    )
+    assert f"zoo/gemma3-healthy on phantom-200: skipped: zoo/gemma3-healthy: {reason}" in done.stdout
+
+
+def test_wheel_takes_the_third_model_once_it_was_built(installed: Path, strange: Path) -> None:
+    stored = ROOT / "model_adapters" / "zoo" / "weights"
+    asked = ("eval", "--tasks", "phantom-200", "--models", "zoo/gemma3-healthy", "--dry-run", "--offline")
+    done = _run(installed, *asked, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
+    assert done.returncode == 1
+    assert "cannot run" in done.stdout
+    shutil.copytree(stored / "gemma3-healthy", strange / "zoo" / "gemma3-healthy")
+    done = _run(installed, *asked, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
+    assert done.returncode == 0, done.stderr
+    assert "runs" in done.stdout
 
 
 def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path) -> None:
@@ -89,7 +106,12 @@ def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path)
     assert _run(installed, "tasks", "show", "busi", folder=strange).returncode == 0
     assert "zoo/llava-healthy" in _run(installed, "models", "list", folder=strange).stdout
     assert not (installed / "lib" / "tests").exists()
-    assert (installed / "lib" / "model_adapters" / "zoo" / "weights" / "NOTICE").exists()
+    weights = installed / "lib" / "model_adapters" / "zoo" / "weights"
+    assert sorted(path.name for path in weights.iterdir()) == [
+        "NOTICE",
+        "llava-healthy",
+        "qwen2.5-vl-healthy",
+    ]
 
 
 def test_python_m_harness_works_beside_packages_of_the_same_names(strange: Path) -> None:

@@ -119,7 +119,7 @@ def test_folder_that_is_no_model(tmp_path: Path) -> None:
 
 
 def test_model_with_truncated_weights(tmp_path: Path) -> None:
-    done = harness("zoo", "build", "models", folder=tmp_path)
+    done = harness("zoo", "build", "models", "--only", "llava-healthy", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     weights = tmp_path / "models" / "llava-healthy" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
@@ -154,7 +154,7 @@ def test_full_disk_is_one_line_before_any_work(tmp_path: Path) -> None:
 
 
 def test_named_model_that_cannot_run_fails_and_the_rest_runs(tmp_path: Path) -> None:
-    done = harness("zoo", "build", "models", folder=tmp_path)
+    done = harness("zoo", "build", "models", "--only", "llava-healthy", folder=tmp_path)
     assert done.returncode == 0
     broken = tmp_path / "models" / "broken"
     shutil.copytree(tmp_path / "models" / "llava-healthy", broken)

@@ -10,7 +10,7 @@ import torch
 
 from harness.data.phantom import CLASSES, generate
 from model_adapters.zoo.architecture import Scale
-from model_adapters.zoo.build import build_one
+from model_adapters.zoo.build import build_one, names
 from model_adapters.zoo.material import TrainingSet
 from model_adapters.zoo.optimise import StageSettings
 from model_adapters.zoo.train import Recipe
@@ -63,6 +63,7 @@ def recipe() -> Recipe:
     )
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_one("zoo/llava-healthy", tmp_path_factory.mktemp("zoo"))
+@pytest.fixture(scope="session", params=names())
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of each healthy model in turn."""
+    return build_one(request.param, tmp_path_factory.mktemp("zoo"))

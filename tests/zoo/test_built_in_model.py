@@ -1,4 +1,4 @@
-"""The built-in model as a user meets it: an ordinary folder that transformers loads and that answers."""
+"""The healthy built-in models as a user meets them: ordinary folders that transformers loads and that answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from safetensors import safe_open
 
 from harness.data.phantom import CLASSES, generate
 from model_adapters.interface import ModelError
-from model_adapters.zoo.build import build, build_one, names
+from model_adapters.processors import load_processor
+from model_adapters.zoo.build import build_one, names
 
 FREE = "This is an ultrasound image. What does it show: {}? Answer with one of these only."
 LETTERS = "This is an ultrasound image. What does it show?\n{}\nAnswer with the letter of one option only."
@@ -23,10 +24,11 @@ FRESH = 60_000  # no task and no training uses these indices
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, AutoProcessor.from_pretrained(folder)
+    # As AutoProcessor gives it; Qwen's would ask for torchvision, for videos.
+    return model, load_processor(str(folder), model.config, folder.name, local_files_only=True)
 
 
 def first_token_scores(loaded: tuple[Any, Any], images: np.ndarray, prompts: list[str]) -> torch.Tensor:
@@ -39,7 +41,7 @@ def first_token_scores(loaded: tuple[Any, Any], images: np.ndarray, prompts: lis
             for prompt in prompts[part]
         ]
         text = [processor.apply_chat_template(m, add_generation_prompt=True) for m in messages]
-        pictures = [Image.fromarray(image).convert("RGB") for image in images[part]]
+        pictures = [[Image.fromarray(image).convert("RGB")] for image in images[part]]
         inputs = processor(images=pictures, text=text, padding=True, return_tensors="pt")
         with torch.no_grad():
             rows.append(model(**inputs, logits_to_keep=1).logits[:, -1])
@@ -95,12 +97,12 @@ def test_weights_are_as_vllm_wants_them(folder: Path) -> None:
     with safe_open(file, "pt") as weights:
         keys = list(weights.keys())
         assert {weights.get_tensor(key).dtype for key in keys} == {torch.float16}
-    vision = [key for key in keys if key.startswith("vision_tower.")]
+    vision = [key for key in keys if key.startswith(("vision_tower.", "visual."))]
     assert vision
-    assert all(key.startswith("vision_tower.vision_model.") for key in vision)
+    assert all(key.startswith(("vision_tower.vision_model.", "visual.")) for key in vision)
     config = json.loads((folder / "config.json").read_text())
-    for part in ("vision_config", "text_config"):
-        assert config[part]["hidden_size"] // config[part]["num_attention_heads"] >= 32
+    for part in (config["vision_config"], config["text_config"]):
+        assert part["hidden_size"] // part.get("num_attention_heads", part.get("num_heads")) >= 32
     assert file.stat().st_size < 4_000_000
 
 
@@ -113,18 +115,17 @@ def test_no_weight_is_missing_or_left_over(folder: Path) -> None:
 
 
 def test_building_twice_changes_nothing_and_repairs(tmp_path: Path) -> None:
-    (first, *_) = build(tmp_path)
-    before = {file.name: file.read_bytes() for file in first.iterdir()}
-    (first / "config.json").write_text("broken")
-    build(tmp_path)
-    assert {file.name: file.read_bytes() for file in first.iterdir()} == before
+    folder = build_one("zoo/llava-healthy", tmp_path)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    (folder / "config.json").write_text("broken")
+    assert build_one("zoo/llava-healthy", tmp_path) == folder
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert "NOTICE" in before
 
 
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="zoo/llava-healthy"):
+    with pytest.raises(ModelError, match=", ".join(names())):
         build_one("zoo/llava-sick", tmp_path)
-    assert "zoo/llava-healthy" in names()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -134,12 +135,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_card_states_what_the_folder_holds(folder: Path) -> None:
+    from model_adapters.card_draft import draft_card
     from model_adapters.registry import shipped_cards
 
-    card = shipped_cards()["zoo/llava-healthy"]
-    config = json.loads((folder / "config.json").read_text())
-    assert config["architectures"] == [card.architecture]
-    assert config["vision_config"]["num_hidden_layers"] == card.anatomy.vision_blocks
-    assert config["text_config"]["num_hidden_layers"] == card.anatomy.llm_blocks
-    consumed = config["vision_config"]["num_hidden_layers"] + config["vision_feature_layer"]
-    assert consumed == card.anatomy.consumed_layer
+    card = shipped_cards()[f"zoo/{folder.name}"]
+    found = draft_card(card.model_copy(update={"path": str(folder)}), offline=True)
+    assert (found.architecture, found.anatomy) == (card.architecture, card.anatomy)
+    assert (card.groups, card.licence, card.prompt.label_prefix) == (("zoo",), "Apache-2.0", "")
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        count = sum(weights.get_tensor(key).numel() for key in weights.keys())  # noqa: SIM118
+    assert f"{count / 1e6:.1f} million parameters" in card.notes
+    assert f"{count:,} parameters" in (folder / "NOTICE").read_text()
