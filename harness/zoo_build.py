@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from harness.console import Console
 from harness.zoo_training import planting_material, trainer
 from model_adapters.interface import ModelError
 from model_adapters.zoo.build import build_one, is_there
-from model_adapters.zoo.places import Selection, Sibling
+from model_adapters.zoo.places import FAULTS_GROUP, Selection, Sibling, default_folder
 
 if TYPE_CHECKING:
     from model_adapters.zoo.faults.plant import Planted
@@ -85,6 +86,15 @@ def _make_siblings(
         seconds_left = (time.monotonic() - began) / sum(efforts[:number]) * sum(efforts[number:])
         console.say(f"{number} of {len(left)}: {_effect(sibling, planted)}{_remaining(seconds_left)}")
         tell(directory / sibling.folder)
+    if left:
+        console.say(f"evaluate them with: {_evaluation(directory)}")
+
+
+def _evaluation(directory: Path) -> str:
+    command = f"harness eval --tasks phantom --models {FAULTS_GROUP}"
+    if directory.resolve() == default_folder().resolve():
+        return command
+    return f"HARNESS_ZOO_DIR={shlex.quote(str(directory))} {command}"
 
 
 def _efforts(left: Sequence[Sibling]) -> list[float]:

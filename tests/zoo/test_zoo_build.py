@@ -79,6 +79,8 @@ def test_siblings_are_ordinary_folders_whose_card_says_what_is_wrong(
     assert "2 models with a fault to make, about" in said.err
     assert "1 of 2: zoo-faults/gemma3-permuted-strong: answers" in said.err
     assert "left" in said.err
+    evaluated = "harness eval --tasks phantom --models zoo-faults\n"
+    assert said.err.endswith(f"evaluate them with: HARNESS_ZOO_DIR={tmp_path} {evaluated}")
     assert planted == ["permuted", "swapped"]
 
     card = load_card(tmp_path / PERMUTED.folder / CARD)
@@ -144,7 +146,7 @@ def test_without_a_folder_it_goes_where_eval_looks(
     assert zoo_build("--only", SWAPPED.folder) == 0
     (found,) = resolve(["zoo-faults"])
     assert found.card.name == SWAPPED.name
-    capsys.readouterr()
+    assert "evaluate them with: harness eval --tasks phantom --models zoo-faults\n" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["models", "list"])
     assert SWAPPED.name in capsys.readouterr().out
