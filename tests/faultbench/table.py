@@ -235,10 +235,15 @@ def _limit(data: Sorted, figure: str | None) -> str:
     title = "## Detection limit\n\n"
     if limit is None:
         return title + "Not to be had yet: all verdicts on planted faults ended alike, or there are none."
+    smallest = min(
+        data.drops[r.case.name]
+        for r in reported
+        if _is_fault(r.case) and r.case.name in data.drops and "healthy" not in r.case.expected
+    )
     rows = [
         (
             f"{100 * found.probability:.0f}%",
-            f"{found.drop:.1f}",
+            f"{found.drop:.1f}" if found.drop >= smallest else f"below {smallest:.1f}",
             "not to be had" if found.low is None else f"{found.low:.1f} to {found.high:.1f}",
         )
         for found in limit.limits
@@ -246,7 +251,7 @@ def _limit(data: Sorted, figure: str | None) -> str:
     return (
         title + "Logistic regression (Firth) of *right* on the drop of the answers, over "
         f"{limit.cases} strong and mild faults of {limit.models} healthy models; intervals resample whole "
-        "models. A figure below 0 says that even faults that cost no answer are mostly named right.\n\n"
+        f"models. No fault that was planted cost less than {smallest:.1f} points, so no lower limit is told.\n\n"
         + table(("named right in", "drop in points", "95% interval"), rows)
         + (f"\n\n![Outcomes over the drop of the answers, by stage]({figure})" if figure else "")
     )
