@@ -160,8 +160,7 @@ def test_a_record_of_another_judgement_is_judged_anew(finished: Path, tmp_path: 
     assert "verdict" in done.stdout
     assert before["diagnosis"]["verdict"] in done.stdout
     (spoken,) = [line for line in done.stderr.splitlines() if "; in all" in line]
-    assert "load " in spoken
-    assert "verdict " in spoken
+    assert "load " in spoken  # loading always takes the tenth of a second that is worth saying
 
 
 def test_floors_of_the_task_alone(finished: Path, tmp_path: Path) -> None:
