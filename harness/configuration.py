@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import ask, prompts
 from harness.data.dataset import Dataset
+from harness.model_availability import engine_of
 from harness.options import EvalOptions
 from model_adapters.card import ModelCard
 from model_adapters.interface import ModelDescription
@@ -29,6 +30,23 @@ _NO_INFLUENCE = {
     "gated",
     "base",
     "anatomy",
+    "requires",
+    "unverified",
+    "trained_on",
+}
+# Keys that cards did not always have: left out where they say nothing, so that older stores are continued.
+_LATER = {"quantisation", "generation", "endpoint", "classifier"}
+# What a server's settings say about speed and money alone.
+_SERVER_WITHOUT_INFLUENCE = {
+    "api_key_env",
+    "timeout",
+    "timeout_seconds",
+    "attempts",
+    "backoff",
+    "concurrency",
+    "input_price",
+    "output_price",
+    "currency",
 }
 _PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "numpy")
 
@@ -42,9 +60,9 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
     return {
         "run_version": RUN_VERSION,
         "model": {
-            **card.model_dump(mode="json", exclude=_NO_INFLUENCE),
-            "revision": card_revision(card, offline=options.offline),
-            "model_args": dict(sorted(options.model_args.items())),
+            **_influential(card),
+            "revision": _revision(card, options),
+            "model_args": _without_server(dict(sorted(options.model_args.items()))),
         },
         "task": {
             "id": dataset.task.id,
@@ -67,6 +85,30 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
         },
         "packages": {name: package_version(name) for name in _PACKAGES},
     }
+
+
+def _influential(card: ModelCard) -> dict[str, Any]:
+    content = card.model_dump(mode="json", exclude=_NO_INFLUENCE)
+    stated = card.model_dump(mode="json", include=_LATER, exclude_defaults=True)
+    kept = {key: value for key, value in content.items() if key not in _LATER or key in stated}
+    if card.endpoint is not None:
+        kept["endpoint"] = _without_server(kept["endpoint"])
+    return kept
+
+
+def _without_server(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no answer; of a server's address only a hash enters, for it may be private."""
+    kept = {key: value for key, value in settings.items() if key not in _SERVER_WITHOUT_INFLUENCE}
+    if "base_url" in kept:
+        kept["base_url"] = _hash(kept["base_url"])
+    return kept
+
+
+def _revision(card: ModelCard, options: EvalOptions) -> str:
+    """Return the model's revision; one that a server holds is not looked up on the hub."""
+    if engine_of(card, options) == "openai" and card.endpoint is None:
+        return f"server:{options.model_args.get('model') or card.hub_id or card.name}"
+    return card_revision(card, offline=options.offline)
 
 
 def engine_configuration(description: ModelDescription) -> dict[str, Any]:

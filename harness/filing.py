@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__, ask
+from harness.answering import Answering
 from harness.causal import CausalCheck, causal_settings
 from harness.configuration import package_version
 from harness.data.dataset import Dataset
@@ -23,7 +24,6 @@ from harness.watched import Watched
 from leaderboard import scoring
 from leaderboard.record import (
     CostPart,
-    ModelPart,
     ProvenancePart,
     Record,
     TaskPart,
@@ -32,7 +32,6 @@ from leaderboard.record import (
 )
 from leaderboard.samples import dump_lines
 from leaderboard.verdict import diagnosis_settings
-from model_adapters.interface import ModelDescription
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -65,8 +64,7 @@ def _configuration(store: RunStore, settings: Mapping[str, Any]) -> dict[str, An
 
 def file_record(
     store: RunStore,
-    description: ModelDescription,
-    headline: scoring.Headline,
+    answering: Answering,
     dataset: Dataset,
     images: ask.AskedImages,
     watched: Watched | None,
@@ -75,6 +73,7 @@ def file_record(
     timing: Timing,
 ) -> Record:
     """Write `samples.jsonl`, `probes.jsonl` and `record.json`, and return the record."""
+    headline = answering.headline
     samples = sample_lines(store, dataset, images, headline)
     lines = watched.lines if watched else ()
     scores = score_run(samples, watched, dataset, headline, options.seed, timing)
@@ -87,7 +86,7 @@ def file_record(
     record = Record(
         status=status,
         error=error,
-        model=_model_part(description),
+        model=answering.part,
         task=_task_part(dataset),
         condition="released",
         answers=scores.answers,
@@ -102,7 +101,7 @@ def file_record(
         causal=causal.part if causal else None,
         causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
-        cost=_cost(description, images, timing),
+        cost=_cost(answering, images, timing),
         provenance=_provenance(options, timing),
     )
     write_atomically(store.folder / "samples.jsonl", dump_lines(samples))
@@ -117,18 +116,6 @@ def _status(errors: int, images: int, options: EvalOptions) -> tuple[Any, str | 
     if options.limit is not None:
         return "partial", f"asked about {images} test images (--limit)"
     return "complete", None
-
-
-def _model_part(description: ModelDescription) -> ModelPart:
-    return ModelPart(
-        name=description.name,
-        hub_id=description.hub_id,
-        revision=description.revision,
-        architecture=description.architecture,
-        parameters=description.parameters,
-        engine=description.engine,
-        dtype=description.dtype,
-    )
 
 
 def _task_part(dataset: Dataset) -> TaskPart:
@@ -148,7 +135,7 @@ def _task_part(dataset: Dataset) -> TaskPart:
     )
 
 
-def _cost(description: ModelDescription, images: ask.AskedImages, timing: Timing) -> CostPart:
+def _cost(answering: Answering, images: ask.AskedImages, timing: Timing) -> CostPart:
     import resource
 
     spent = timing.seconds.get("observe", 0.0) or timing.seconds.get("answer", 0.0)
@@ -159,8 +146,19 @@ def _cost(description: ModelDescription, images: ask.AskedImages, timing: Timing
         seconds={**seconds, "total": round(timing.total(), 3)},
         images_per_second=round(len(images.observed) / spent, 2) if spent > 0 else None,
         peak_memory_bytes=peak,
-        device=description.device,
+        device=answering.description.device,
+        device_memory_bytes=_device_memory(answering.description.device),
+        usage=answering.usage,
     )
+
+
+def _device_memory(device: str) -> int | None:
+    """Return the most that this process had in use on its GPUs since it began, None without one."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return sum(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
 
 
 def _provenance(options: EvalOptions, timing: Timing) -> ProvenancePart:

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from harness.data.cache import cache_folder
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.progress import Step, silent
+from harness.reference_choice import reference_scores
+from model_adapters.card import ModelCard
+from model_adapters.revision import card_revision
 from probes.permutation import permutation_null
 from probes.statistics import balanced_accuracy, group_index
 from tasks.spec import SPLITS, SplitName
@@ -70,7 +73,12 @@ class Floors:
 
 
 def load_floors(
-    dataset: Dataset, *, seed: int = 0, cache: Path | None = None, progress: Step = silent
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Step = silent,
+    reference: ModelCard | None = None,
 ) -> Floors:
     """Return the task's floors, from the cache or computed and then kept there.
 
@@ -82,14 +90,16 @@ def load_floors(
         seed: of the reference and of the permutations.
         cache: folder, `cache_folder()` by default.
         progress: opens a step of known length, as `Console.step` does.
+        reference: card of the classifier that is to be R; None for the built-in one.
 
     Raises:
         DataError: a split has no image.
+        ModelError: the classifier of `reference` cannot be trained.
     """
     for name in SPLITS:
         if not dataset.split(name):
             raise DataError(f"{dataset.task.id}: no {name} image, so no reference can be trained or compared")
-    key = floors_key(dataset, seed)
+    key = floors_key(dataset, seed, reference)
     path = (cache or cache_folder()) / "floors" / f"{key}.npz"
     lock = FileLock(f"{path}.lock")
     try:
@@ -97,18 +107,18 @@ def load_floors(
         lock.acquire()
     except OSError as error:
         _log.warning("%s: the floors cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-        return compute_floors(dataset, key, seed=seed, progress=progress)
+        return compute_floors(dataset, key, seed=seed, progress=progress, card=reference)
     try:
         floors = _read(path, key)
         if floors is None:
-            floors = compute_floors(dataset, key, seed=seed, progress=progress)
+            floors = compute_floors(dataset, key, seed=seed, progress=progress, card=reference)
             _write(path, floors)
     finally:
         lock.release()
     return floors
 
 
-def floors_key(dataset: Dataset, seed: int) -> str:
+def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None) -> str:
     """Return the hash of everything the floors depend on: images, splits, groups, recipe, versions, seed."""
     import sklearn
     import torch
@@ -126,10 +136,14 @@ def floors_key(dataset: Dataset, seed: int) -> str:
         "classes": len(dataset.task.classes),
         "samples": [[s.id, s.split, s.label, s.group, s.pixel_hash] for s in dataset.samples],
     }
+    if chosen is not None:
+        parts["reference"] = [chosen.name, card_revision(chosen)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def compute_floors(dataset: Dataset, key: str, *, seed: int = 0, progress: Step = silent) -> Floors:
+def compute_floors(
+    dataset: Dataset, key: str, *, seed: int = 0, progress: Step = silent, card: ModelCard | None = None
+) -> Floors:
     """Compute the floors; see `load_floors`."""
     from model_adapters import reference
 
@@ -146,25 +160,42 @@ def compute_floors(dataset: Dataset, key: str, *, seed: int = 0, progress: Step 
             images[name] = np.stack([pixels(sample) for sample in samples])
     classes = len(dataset.task.classes)
     groups = {name: [s.group for s in samples] for name, samples in splits.items()}
-    with progress("reference", 1, unit="fits") as advance:
-        fitted = reference.train_reference(
-            images["train"],
-            labels["train"],
-            images["val"],
-            labels["val"],
-            classes,
-            seed=seed,
-            recipe=reference.RECIPE,
-        )
-        scores = {name: fitted.predict(images[name]) for name in PREDICTED}
-        advance(1)
+    scores: Mapping[SplitName, NDArray[np.float64]]
+    if card is not None:
+        detail = card.title or card.name
+        scores = reference_scores(card, dataset, PREDICTED, seed=seed, progress=progress)
+    else:
+        detail = reference.NAME
+        with progress("reference", 1, unit="fits") as advance:
+            scores = _built_in_reference(images, labels, classes, seed)
+            advance(1)
     p = fixed_predictions_p(scores["test"].argmax(axis=1), labels["test"], groups["test"], seed=seed)
     return Floors(
         key=key,
-        reference=Floor("reference", reference.NAME, seed, scores, p),
+        reference=Floor("reference", detail, seed, scores, p),
         pixels=_pixels(images, labels, groups["train"], classes, seed),
         majority=_majority(labels, classes, seed),
     )
+
+
+def _built_in_reference(
+    images: Mapping[SplitName, NDArray[np.uint8]],
+    labels: Mapping[SplitName, Integers],
+    classes: int,
+    seed: int,
+) -> dict[SplitName, NDArray[np.float64]]:
+    from model_adapters import reference
+
+    fitted = reference.train_reference(
+        images["train"],
+        labels["train"],
+        images["val"],
+        labels["val"],
+        classes,
+        seed=seed,
+        recipe=reference.RECIPE,
+    )
+    return {name: fitted.predict(images[name]) for name in PREDICTED}
 
 
 def fixed_predictions_p(

@@ -22,6 +22,7 @@ class EvalOptions:
     seed: int = 0
     probe: bool = True
     floors: Literal["all", "task"] = "all"  # "task" leaves out what is asked of each model
+    reference: str = "built-in"  # the classifier that is R: this, or the card of another
     answer_target: bool = True  # one more pass over some images, on the letters prompt
     causal: bool = False  # change hidden states and see what the answers depend on; many passes
     max_train: int | None = None

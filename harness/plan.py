@@ -8,11 +8,10 @@ from pathlib import Path
 
 from harness.data.availability import check_data
 from harness.data.dataset import DataError
+from harness.model_availability import Surroundings, why_unavailable
 from harness.options import EvalOptions
 from model_adapters.card import ModelCard
-from model_adapters.interface import ModelError
-from model_adapters.registry import ENGINES, resolve
-from model_adapters.revision import card_revision
+from model_adapters.registry import resolve
 from tasks import catalog
 from tasks.spec import TaskSpec
 
@@ -74,9 +73,10 @@ def make_plan(tasks: Sequence[str], models: Sequence[str], options: EvalOptions)
     """
     chosen_tasks = _choose_tasks(tasks)
     chosen_models = resolve(models)
+    around = Surroundings(options)
     runs: list[PlannedRun] = []
     for model in chosen_models:
-        model_reason = _unavailable(model.card, options)
+        model_reason = why_unavailable(model, options, around)
         for task, task_named in chosen_tasks:
             reason = model_reason or _missing_data(task, options)
             runs.append(
@@ -101,20 +101,6 @@ def _choose_tasks(references: Sequence[str]) -> list[tuple[TaskSpec, bool]]:
             known = chosen.get(name)
             chosen[name] = (catalog.load(name), not group or (known is not None and known[1]))
     return list(chosen.values())
-
-
-def _unavailable(card: ModelCard, options: EvalOptions) -> str | None:
-    """Say why a model cannot run here, as far as can be told without loading it."""
-    engine = card.engine if options.engine == "auto" else options.engine
-    if engine not in ENGINES:
-        return f"the engine {engine} is not part of this version; there is {', '.join(ENGINES)}"
-    if card.trust_remote_code and not options.trust_remote_code:
-        return "it brings code of its own; allow that with --trust-remote-code"
-    try:
-        card_revision(card, offline=options.offline)
-    except ModelError as error:
-        return str(error)
-    return None
 
 
 def _missing_data(task: TaskSpec, options: EvalOptions) -> str | None:

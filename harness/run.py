@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from harness import ask
+from harness.answering import answering_model, usage_so_far
 from harness.causal import causal_check
 from harness.configuration import engine_configuration, make_configuration
 from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
+from harness.engines import PARITY_IMAGES, LoadedEngine, inner_engine
 from harness.filing import file_record, finished_record, judgement_settings
 from harness.floors import floors_key
 from harness.judge import judge
@@ -18,15 +20,21 @@ from harness.layer_checks import connector_similarity, projection_check
 from harness.letters_target import ask_letters, judge_letters, target_images
 from harness.options import EvalOptions
 from harness.plan import PlannedRun
+from harness.prompts import label_question
+from harness.reference_choice import chosen_reference
 from harness.run_floors import run_floors
 from harness.store import RunStore
 from harness.timing import Timing, time_by_step
+from harness.training import train_engine
 from harness.watched import Watched
 from leaderboard.record import Record
-from model_adapters.interface import Engine
+from model_adapters.interface import Engine, Query, Trainable
+
+# Loads a model; it is given questions about a few of the task's images, to compare engines by.
+Load = Callable[[Sequence[Query]], LoadedEngine]
 
 
-def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, console: Console) -> Record:
+def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console) -> Record:
     """Do one run, or finish it, or return its record where it is done already.
 
     Raises:
@@ -36,7 +44,9 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
     with timing.of("data"):
         dataset = _load_data(planned, options, console)
     configuration = make_configuration(planned.card, dataset, options)
-    settings = judgement_settings(options, floors_key(dataset, options.seed) if options.probe else None)
+    reference = chosen_reference(options.reference)
+    key = floors_key(dataset, options.seed, reference) if options.probe else None
+    settings = judgement_settings(options, key)
     with RunStore(planned.folder, configuration, overwrite=options.overwrite) as store:
         done = finished_record(store, settings)
         if done is not None:
@@ -45,16 +55,25 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
         with console.logging_to(planned.folder / "log.txt"):
             console.say(f"{planned.title}: {_sizes(dataset)}")
             with timing.of("load"):
-                engine = load()
+                loaded = load(_first_questions(dataset))
+            engine = loaded.engine
+            used = usage_so_far(engine)
+            if isinstance(engine, Trainable):
+                with timing.of("train"):
+                    train_engine(engine, dataset, seed=options.seed, console=console)
+            for remark in engine.description.remarks:
+                console.say(f"{planned.title}: {remark}")
             store.pin_engine(engine_configuration(engine.description))
             observe = options.probe and bool(engine.sites)
-            images = ask.asked_images(dataset, probe=observe)
+            images = ask.asked_images(dataset, engine.description.abilities, probe=observe)
             _answer(store, engine, dataset, images, observe, planned, timing, console)
             watched = _watch(store, engine, dataset, images, options, timing, console) if observe else None
-            headline = planned.card.headline
-            record = file_record(
-                store, engine.description, headline, dataset, images, watched, settings, options, timing
-            )
+            answering = answering_model(planned.card, dataset.task, loaded, used)
+            record = file_record(store, answering, dataset, images, watched, settings, options, timing)
+            if options.probe and not observe and answering.part.role == "model":
+                console.say(
+                    f"{planned.title}: the engine {engine.description.engine} shows no layers: answers alone"
+                )
             if watched is not None and record.diagnosis is None:
                 console.say(
                     f"{planned.title}: no verdict: it needs the readout linear at every place, and label scores "
@@ -64,6 +83,12 @@ def run(planned: PlannedRun, load: Callable[[], Engine], options: EvalOptions, c
                 console.say(f"{planned.title}: no causal check: {record.causal_detail}")
             console.say(f"{planned.title}: {time_by_step(timing.seconds, timing.total())}")
             return record
+
+
+def _first_questions(dataset: Dataset) -> tuple[Query, ...]:
+    """Return the task's primary question about its first test images."""
+    question = label_question(dataset.task, dataset.task.primary)
+    return tuple(question.query(s.id, dataset.read(s)) for s in dataset.split("test")[:PARITY_IMAGES])
 
 
 def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:
@@ -91,11 +116,16 @@ def _answer(
     what = "answers and features" if observe else "answers"
     with timing.of("observe" if observe else "answer"), console.step(what, len(images.observed)) as advance:
         ask.prefill(store, engine, dataset, images.observed, observe=observe, advance=advance)
-    with timing.of("answer"), console.step("option orders and paraphrases", len(images.test)) as advance:
-        ask.variants(store, engine, dataset, images.test, advance=advance)
-    limit = planned.card.max_new_tokens or dataset.task.max_new_tokens
-    with timing.of("answer"), console.step("free answers", len(images.test)) as advance:
-        ask.generate(store, engine, dataset, images.test, max_new_tokens=limit, advance=advance)
+    if images.varied:
+        with (
+            timing.of("answer"),
+            console.step("option orders and paraphrases", len(images.varied)) as advance,
+        ):
+            ask.variants(store, engine, dataset, images.varied, advance=advance)
+    if images.written:
+        limit = planned.card.max_new_tokens or dataset.task.max_new_tokens
+        with timing.of("answer"), console.step("free answers", len(images.written)) as advance:
+            ask.generate(store, engine, dataset, images.written, max_new_tokens=limit, advance=advance)
 
 
 def _watch(
@@ -126,7 +156,9 @@ def _watch(
     causal = None
     if options.causal:
         with timing.of("causal"):
-            causal = causal_check(store, engine, dataset, images.observed, seed=seed, console=console)
+            causal = causal_check(
+                store, inner_engine(engine), dataset, images.observed, seed=seed, console=console
+            )
     return Watched(judgement, floors.declared, floors.lines, letter_lines, similarity, projection, causal)
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from harness.blank import ask_blank
 from harness.console import Console
 from harness.data.dataset import Dataset
+from harness.engines import inner_engine
 from harness.floors import PREDICTED, Floor, Floors, load_floors
 from harness.judge import SCORE_DECIMALS
 from harness.options import EvalOptions
 from harness.random_floor import load_random_vision
+from harness.reference_choice import chosen_reference
 from harness.store import RunStore
 from harness.timing import Timing
 from leaderboard.floor_parts import FLOOR, DeclaredFloors
@@ -43,7 +45,8 @@ def run_floors(
     its vision encoder is worth with random weights.
     """
     with timing.of("floors"):
-        floors = load_floors(dataset, seed=options.seed, progress=console.step)
+        chosen = chosen_reference(options.reference)
+        floors = load_floors(dataset, seed=options.seed, progress=console.step, reference=chosen)
     named = (floors.reference, floors.pixels, floors.majority)
     details: dict[str, str] = {floor.name: floor.detail for floor in named}
     p_values: dict[str, float | None] = {floor.name: floor.permutation_p for floor in named}
@@ -56,7 +59,9 @@ def run_floors(
     with timing.of("blank"):
         blank = ask_blank(store, engine, dataset)
     with timing.of("random_vision"):
-        random_vision = load_random_vision(engine, dataset, seed=options.seed, progress=console.step)
+        random_vision = load_random_vision(
+            inner_engine(engine), dataset, seed=options.seed, progress=console.step
+        )
     declared = DeclaredFloors(
         floors.key,
         details,

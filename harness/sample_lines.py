@@ -19,21 +19,20 @@ def sample_lines(
     """Join the stored answers of every step into one line an image."""
     wordings = wordings_of(dataset.task)
     prefilled = store.answers(PREFILL, len(images.observed))
-    extra = {
-        sample.id: (variant["orders"], written)
-        for sample, variant, written in zip(
-            images.test,
-            store.answers(ask.VARIANTS, len(images.test)),
-            store.answers(ask.GENERATE, len(images.test)),
-            strict=True,
-        )
-    }
+    varied = _by_image(store, ask.VARIANTS, images.varied)
+    texts = _by_image(store, ask.GENERATE, images.written)
     lines = []
     for sample, scored in zip(images.observed, prefilled, strict=True):
-        orders, written = extra.get(sample.id, ([], None)) if sample.split == "test" else ([], None)
+        asked = sample.split == "test"  # ids are unique within a split alone
+        orders = varied[sample.id]["orders"] if asked and sample.id in varied else []
+        written = texts.get(sample.id) if asked else None
         read = read_class(written["text"], wordings) if written and written["error"] is None else None
         lines.append(_line(sample, scored, orders, written, read, headline))
     return tuple(lines)
+
+
+def _by_image(store: RunStore, step: str, images: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    return dict(zip((s.id for s in images), store.answers(step, len(images)), strict=True))
 
 
 def _line(

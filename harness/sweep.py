@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.board import collect
 from harness.console import Console
 from harness.data.dataset import DataError
+from harness.engines import LoadedEngine, load_for_run
 from harness.options import EvalOptions
 from harness.plan import Plan, PlannedRun
 from harness.run import run
 from harness.store import StoreError
 from leaderboard.record import Record, RecordError
 from model_adapters.card import ModelCard
-from model_adapters.interface import Engine, ModelError
+from model_adapters.interface import ModelError, Query, Trainable
 from tasks.spec import TaskError
 
 # What may go wrong with one run without stopping the others. Anything else is a bug and stops everything.
@@ -32,21 +33,26 @@ class SweepOutcome:
 
 
 class _LoadOnce:
-    """A model that is loaded when it is first needed, and freed."""
+    """A model that is loaded when it is first needed, and freed.
 
-    def __init__(self, card: ModelCard, load: Callable[[ModelCard], Engine]) -> None:
-        self._card, self._load = card, load
-        self._engine: Engine | None = None
+    An engine that was trained on one task is loaded anew for the next.
+    """
 
-    def __call__(self) -> Engine:
-        if self._engine is None:
-            self._engine = self._load(self._card)
-        return self._engine
+    def __init__(self, card: ModelCard, options: EvalOptions, console: Console) -> None:
+        self._card, self._options, self._console = card, options, console
+        self._loaded: LoadedEngine | None = None
+
+    def __call__(self, questions: Sequence[Query]) -> LoadedEngine:
+        if self._loaded is not None and isinstance(self._loaded.engine, Trainable):
+            self.close()
+        if self._loaded is None:
+            self._loaded = load_for_run(self._card, self._options, questions, self._console)
+        return self._loaded
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if self._loaded is not None:
+            self._loaded.engine.close()
+            self._loaded = None
 
 
 def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
@@ -57,7 +63,7 @@ def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
         console.say(f"{planned.title}: cannot run: {reason}")
     for _, runs in groupby(plan.to_run, key=lambda planned: planned.card.name):
         group = tuple(runs)
-        engine = _LoadOnce(group[0].card, lambda card: _load(card, options, console))
+        engine = _LoadOnce(group[0].card, options, console)
         try:
             for planned in group:
                 try:
@@ -79,18 +85,3 @@ def _collect(options: EvalOptions, console: Console) -> None:
         collect(options.output)
     except RecordError as error:
         console.say(f"leaderboard.json is not updated: {error}; remove that folder or run it again")
-
-
-def _load(card: ModelCard, options: EvalOptions, console: Console) -> Engine:
-    from model_adapters.registry import load_engine
-
-    console.say(f"loading {card.name}")
-    return load_engine(
-        card,
-        engine=options.engine,
-        device=options.device,
-        batch_size=options.batch_size,
-        trust_remote_code=options.trust_remote_code,
-        offline=options.offline,
-        model_args=options.model_args,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.console import is_terminal
-from leaderboard.record import Interval, Record
+from leaderboard.record import Interval, Record, UsagePart
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -77,6 +77,11 @@ def result_table(outcome: SweepOutcome) -> None:
         sys.stdout.write("\n".join(marks) + "\n")
     if any(not record.task.official_data for _, record in outcome.records):
         sys.stdout.write("* not byte for byte the published data: not comparable with published numbers\n")
+    if any(record.model.seen_in_training for _, record in outcome.records):
+        sys.stdout.write("+ images of this task are known to be among those that the model was trained on\n")
+    for _, record in outcome.records:
+        if (usage := record.cost.usage) is not None:
+            sys.stdout.write(f"{record.model.name} on {record.task.name}: {usage_line(usage)}\n")
     sys.stdout.flush()
 
 
@@ -85,6 +90,8 @@ def _result_row(record: Record) -> tuple[str, ...]:
     if record.status != "complete":
         task += f" ({record.status})"
     answers = record.answers
+    if record.model.seen_in_training:
+        task += " +"
     if answers is None:
         return (record.model.name, task, *["-"] * 7)
     return (
@@ -94,9 +101,24 @@ def _result_row(record: Record) -> tuple[str, ...]:
         f"{100 * answers.majority_accuracy:.1f}",
         _percent(answers.generated_accuracy),
         _percent(answers.letters_accuracy),
-        " > ".join(f"{value:.2f}" for value in record.health.profile) if record.health else "not watched",
+        _profile(record),
         sparkline(layer_accuracies(record)),
         verdict_cell(record),
+    )
+
+
+def _profile(record: Record) -> str:
+    if record.health is not None:
+        return " > ".join(f"{value:.2f}" for value in record.health.profile)
+    return "reference" if record.model.role == "reference" else "not watched"
+
+
+def usage_line(usage: UsagePart) -> str:
+    """Say what a server was asked for, and what that cost where prices are known."""
+    cost = "cost not known" if usage.cost is None else f"{usage.cost:.4f} {usage.currency}"
+    return (
+        f"{usage.requests} requests ({usage.retries} again, {usage.failures} failed), "
+        f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}"
     )
 
 

@@ -32,8 +32,28 @@ class RecordError(Exception):
     """A record or result folder is missing, malformed or inconsistent; the message names where."""
 
 
+class ParityPart(Part):
+    """How well the answers of a fast engine agree with those of the transformers engine, on a few images.
+
+    `top1_agreement` and `same_text` are shares of the images, `largest_difference` that of a label's
+    log-likelihood in nats. Null where nothing could be compared; `detail` says why.
+    """
+
+    images: int
+    top1_agreement: float | None
+    largest_difference: float | None
+    same_text: float | None
+    detail: str | None = None
+
+
 class ModelPart(Part):
-    """Which model answered, in which state."""
+    """Which model answered, in which state.
+
+    A `role` of "reference" is that of a classifier trained on the task's own train split. `watched_by` names the
+    engine that showed the layers where it is another than the one that answered. `seen_in_training` says
+    whether the task's images are known to be among those that the model was trained on; null where that is
+    not known. `remarks` is what the engine said about the model when it was loaded.
+    """
 
     name: str
     hub_id: str | None
@@ -42,6 +62,11 @@ class ModelPart(Part):
     parameters: int
     engine: str
     dtype: str
+    role: Literal["model", "reference"] = "model"
+    watched_by: str | None = None
+    parity: ParityPart | None = None
+    seen_in_training: bool | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class TaskPart(Part):
@@ -250,6 +275,18 @@ class DiagnosisPart(Part):
     delta: float | None = None
 
 
+class UsagePart(Part):
+    """What a server was asked for in this run; `cost` is null without known prices."""
+
+    requests: int
+    retries: int
+    failures: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    currency: str | None
+
+
 class CostPart(Part):
     """What the run took; free to differ between two runs of the same thing."""
 
@@ -257,6 +294,8 @@ class CostPart(Part):
     images_per_second: float | None
     peak_memory_bytes: int | None
     device: str
+    device_memory_bytes: int | None = None  # the most that was in use on the GPU
+    usage: UsagePart | None = None
 
 
 class ProvenancePart(Part):

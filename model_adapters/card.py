@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from model_adapters.interface import ModelError
 
 Group = Literal["zoo", "zoo-faults", "paper", "bases", "medical", "reference"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantisation = Literal["bitsandbytes-8bit", "bitsandbytes-4bit"]  # AWQ and GPTQ are in the weights themselves
 GROUPS: tuple[Group, ...] = ("zoo", "zoo-faults", "paper", "bases", "medical", "reference")
 
 
@@ -28,13 +29,68 @@ class PromptSettings(_Strict):
     chat_template: str | None = None  # Jinja, for a model that ships none
 
 
+class ModulePaths(_Strict):
+    """Where parts are in a model whose accessors do not show them: names as `named_modules` has them.
+
+    `vision` and `decoder` name the list of blocks itself, `connector` and `final_norm` the module.
+    """
+
+    vision: str | None = None
+    connector: str | None = None
+    decoder: str | None = None
+    final_norm: str | None = None
+
+
 class ExpectedAnatomy(_Strict):
-    """What the published model has; `harness models check` compares the loaded one with it."""
+    """What the published model has; the loaded one is compared with it, and must not differ.
+
+    `image_tokens` counts the tokens of an image where that number is fixed, `pixels_per_image_token` the
+    pixels of the resized image that one token stands for where it is not. `paths` overrides what is found.
+    """
 
     vision_blocks: int | None = None
+    vision_width: int | None = None
     llm_blocks: int | None = None
+    llm_width: int | None = None
     consumed_layer: int | None = None
     image_token: str | None = None
+    image_tokens: int | None = Field(default=None, ge=1)
+    pixels_per_image_token: int | None = Field(default=None, ge=1)
+    paths: ModulePaths = ModulePaths()
+
+
+class GenerationSettings(_Strict):
+    """How free text is written, always greedily; label scores never see any of it."""
+
+    repetition_penalty: float = Field(default=1.0, gt=0)
+
+
+class Endpoint(_Strict):
+    """An OpenAI-compatible server. Prices are in `currency` for a million tokens."""
+
+    base_url: str = Field(pattern=r"^https?://")  # up to and with /v1
+    model: str  # as the server calls it
+    api_key_env: str | None = None  # the environment variable that holds the key; the key itself never enters
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    attempts: int = Field(default=5, ge=1)  # of a request that fails, the first one counted
+    concurrency: int = Field(default=8, ge=1)
+    input_price: float | None = Field(default=None, ge=0)
+    output_price: float | None = Field(default=None, ge=0)
+    currency: str = "USD"
+
+
+class ClassifierSettings(_Strict):
+    """An image classifier that is trained on a task's own images before it is asked.
+
+    `kind` is the library's name of the architecture (`model_type`), `configuration` what its configuration
+    class is given for training from scratch; `pretrained` a hub id or folder to start from instead.
+    """
+
+    kind: str
+    family: Literal["cnn", "mlp", "transformer", "hybrid"]
+    pretrained: str | None = None
+    image_size: int = Field(default=64, ge=16)  # side in pixels
+    configuration: dict[str, Any] = {}
 
 
 class PlantedFault(_Strict):
@@ -58,7 +114,12 @@ class ModelCard(_Strict):
     """One model. Either `hub_id` or `path` says where it is.
 
     A relative `path` starts at the card's folder, one that begins with `package:` at the folder of
-    the `model_adapters` package.
+    the `model_adapters` package. A model that only a server has names its `endpoint` instead, a classifier
+    that is trained here its `classifier` settings.
+
+    `unverified` lists keys whose values were not seen in a source, as "anatomy.llm_blocks": where the loaded
+    model differs there, it is right and the card is reported. `trained_on` names the tasks whose images the
+    model saw in training, as far as is known.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*$")
@@ -79,7 +140,14 @@ class ModelCard(_Strict):
     max_new_tokens: int | None = Field(default=None, ge=1)
     processor: dict[str, Any] = {}  # arguments of the processor, such as min_pixels
     attn_implementation: str | None = None
+    quantisation: Quantisation | None = None
+    generation: GenerationSettings = GenerationSettings()
+    endpoint: Endpoint | None = None
+    classifier: ClassifierSettings | None = None
+    requires: tuple[str, ...] = ()  # versions that the model's own code pins, as "transformers<5"
     anatomy: ExpectedAnatomy = ExpectedAnatomy()
+    unverified: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
     base: str | None = None  # name of the card of the general model that this one was tuned from
     citation: str | None = None
     fault: PlantedFault | None = None
@@ -87,9 +155,37 @@ class ModelCard(_Strict):
 
     @model_validator(mode="after")
     def _has_one_place(self) -> ModelCard:
-        if (self.hub_id is None) == (self.path is None):
-            raise ValueError("exactly one of hub_id and path must be given")
+        given = [self.hub_id, self.path, self.endpoint, self.classifier]
+        if sum(place is not None for place in given) != 1:
+            raise ValueError("exactly one of hub_id, path, endpoint and classifier must be given")
         return self
+
+    @field_validator("requires")
+    @classmethod
+    def _are_requirements(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        for value in values:
+            try:
+                Requirement(value)
+            except InvalidRequirement as error:
+                raise ValueError(f"{value!r} is no requirement such as 'transformers<5'") from error
+        return values
+
+    @field_validator("unverified")
+    @classmethod
+    def _are_keys(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        parts: dict[str, type[BaseModel]] = {
+            "anatomy": ExpectedAnatomy,
+            "prompt": PromptSettings,
+            "generation": GenerationSettings,
+        }
+        for value in values:
+            first, _, rest = value.partition(".")
+            fields = parts[first].model_fields if rest and first in parts else cls.model_fields
+            if (rest or first) not in fields:
+                raise ValueError(f"{value!r} is no key of a card")
+        return values
 
 
 def load_card(path: Path) -> ModelCard:

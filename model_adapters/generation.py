@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from model_adapters.card import GenerationSettings
 from model_adapters.interface import Generation
 
 
@@ -14,13 +15,18 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in ends if token is not None)
 
 
-def greedy(max_new_tokens: int, ends: frozenset[int], tokenizer: Any) -> dict[str, Any]:
-    """Return arguments of `generate` that make it greedy whatever a model's own generation config says."""
+def greedy(
+    max_new_tokens: int, ends: frozenset[int], tokenizer: Any, settings: GenerationSettings
+) -> dict[str, Any]:
+    """Return arguments of `generate` that make it greedy whatever a model's own generation config says.
+
+    Of the card's `settings` the penalty on repetition counts.
+    """
     return {
         "max_new_tokens": max_new_tokens,
         "do_sample": False,
         "num_beams": 1,
-        "repetition_penalty": 1.0,
+        "repetition_penalty": settings.repetition_penalty,
         "no_repeat_ngram_size": 0,
         "temperature": None,
         "top_p": None,

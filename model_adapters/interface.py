@@ -6,8 +6,9 @@ that satisfies `Engine`; it needs no base class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,12 +71,26 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Abilities:
+    """What an engine can do beside showing layers, which its `sites` tell.
+
+    Without `label_scores` every `LabelScores` has an error, without `generation` every `Generation`.
+    Without `reads_prompts` the picture alone decides, so that paraphrases and option letters mean nothing.
+    """
+
+    label_scores: bool = True
+    generation: bool = True
+    reads_prompts: bool = True
+
+
+@dataclass(frozen=True)
 class ModelDescription:
     """What a loaded model is, as a record states it.
 
     `revision` is the hub commit, or for a local folder a hash over weights, configuration,
     tokenizer and chat template. `fingerprint` holds everything else that can change an answer:
-    engine and library versions, attention implementation, processor settings.
+    engine and library versions, attention implementation, processor settings. `remarks` are sentences
+    that a user should read once the model is loaded, such as a card's fact that turned out wrong.
     """
 
     name: str
@@ -87,6 +102,8 @@ class ModelDescription:
     dtype: str
     device: str
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    abilities: Abilities = Abilities()
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -115,3 +132,84 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the model's memory."""
         ...
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one split, read when they are needed: `read(i)` gives the RGB picture of `labels[i]`."""
+
+    labels: np.ndarray = field(repr=False)  # (images,) class indices
+    read: Callable[[int], Image.Image] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What an engine that is trained on a task gets. `key` identifies all of it, for a cache.
+
+    `labels` are the strings that stand for the classes in a `Query`, in the order of the class indices.
+    """
+
+    key: str
+    labels: tuple[str, ...]
+    train: LabelledImages
+    validation: LabelledImages
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """An engine that must be trained on a task's own images before it answers about them."""
+
+    def train(
+        self, images: TrainingImages, *, seed: int, cache: Path, progress: Callable[[int], None]
+    ) -> None:
+        """Train, or read back from the folder `cache` what was trained on the same images with the same seed.
+
+        `progress` is told the steps done; there are `training_steps` of them. `description` is final after it.
+        """
+        ...
+
+    @property
+    def training_steps(self) -> int:
+        """Return how many steps `train` takes at most."""
+        ...
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a server was asked for. `cost` is in `currency`, None without known prices."""
+
+    requests: int
+    retries: int
+    failures: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    currency: str | None
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An engine that knows what its answers cost."""
+
+    @property
+    def usage(self) -> Usage:
+        """Return what was used since it was loaded."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineParity:
+    """How well a fast engine's answers agree with those of the transformers engine on the same questions.
+
+    `largest_difference` is that of a label's log-likelihood, in nats; `same_text` the share of greedy texts
+    that are equal. `detail` says why nothing could be compared; the numbers are None then.
+    """
+
+    images: int
+    top1_agreement: float | None
+    largest_difference: float | None
+    same_text: float | None
+    detail: str | None = None

@@ -8,6 +8,7 @@ a few batches. Where an architecture's cache cannot be copied, prompt and branch
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ def prefill(model: Any, batch: PreparedBatch, *, keep_cache: bool, logits_to_kee
     options: dict[str, Any] = {"use_cache": keep_cache}
     if logits_to_keep:
         options["logits_to_keep"] = 1
+    elif "num_logits_to_keep" in inspect.signature(model.forward).parameters:
+        options["num_logits_to_keep"] = 1  # an older name, in code that some models bring
     if batch.positions is not None:
         options["position_ids"] = batch.positions
     output = model(**batch.inputs, **options)

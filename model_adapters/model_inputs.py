@@ -126,9 +126,9 @@ def image_units(inputs: Any, image_tokens: Sequence[int]) -> tuple[int, ...]:
         ModelError: the units cannot be told apart.
     """
     batch = len(image_tokens)
-    grid = inputs.get("image_grid_thw")
-    if grid is not None:
-        return tuple(grid.prod(-1).tolist())
+    for key in ("image_grid_thw", "grid_sizes"):  # frames, rows and columns of patches; by its family
+        if inputs.get(key) is not None:
+            return tuple(inputs[key].prod(-1).tolist())
     pixels = inputs["pixel_values"]
     if pixels.ndim == 5 and pixels.shape[0] == batch:
         real = (pixels != 0).flatten(2).any(-1)  # processors pad with tiles of zeros

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from model_adapters.interface import ModelError
+from model_adapters.remote_code import family_of_config
 
+# What a broken or unsupported model, or code that it brings, makes the library raise while it loads.
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    NameError,
+    SyntaxError,
+    AssertionError,
+)
 # What cards and papers call them -> where the processor keeps them, counted in pixels despite the name.
 _PIXEL_LIMITS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
 
@@ -24,12 +38,15 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
     limits = {key: options.pop(key) for key in _PIXEL_LIMITS if key in options}
     try:
         processor = AutoProcessor.from_pretrained(location, **options)
-    except (ImportError, ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         processor = _without_video(location, config, options)
         if processor is None:
             raise ModelError(f"{name}: its processor cannot be loaded ({_one_line(error)})") from error
     if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
         raise ModelError(f"{name}: its processor ({type(processor).__name__}) does not take images and text")
+    family = family_of_config(config)
+    if family is not None:
+        processor = family.processor(processor)
     if limits:
         _limit_pixels(processor.image_processor, limits, name)
     tokenizer = processor.tokenizer
@@ -43,7 +60,7 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
 
 def _limit_pixels(image_processor: Any, limits: dict[str, int], name: str) -> None:
     """Set the smallest and largest picture of a processor that keeps shapes (the Qwen-VL families)."""
-    size = dict(image_processor.size)
+    size = dict(getattr(image_processor, "size", None) or {})
     if size.get("shortest_edge") is None or size.get("longest_edge") is None:
         raise ModelError(f"{name}: its processor ({type(image_processor).__name__}) takes no {min(limits)}")
     size.update({_PIXEL_LIMITS[key]: int(value) for key, value in limits.items()})
@@ -58,9 +75,22 @@ def _without_video(location: str, config: Any, options: dict[str, Any]) -> Any:
     if processor_class is None or "video_processor" not in processor_class.get_attributes():
         return None
     try:
-        return image_only(processor_class).from_pretrained(location, **options)
-    except (ImportError, ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError):
+        return _image_half(processor_class).from_pretrained(location, **options)
+    except LOAD_ERRORS:
         return None  # the first error says more: it is about the processor that was asked for
+
+
+def _image_half(processor_class: Any) -> Any:
+    """Return a class that does what another one does with images and text.
+
+    SmolVLM's own cannot be made without num2words, which writes out how many frames a video has. Its images
+    are cut into tiles and written as tokens exactly as Idefics3's are, whose processor knows no videos.
+    """
+    if processor_class.__name__ == "SmolVLMProcessor":
+        from transformers import Idefics3Processor
+
+        return Idefics3Processor
+    return image_only(processor_class)
 
 
 def image_only(processor_class: Any) -> Any:

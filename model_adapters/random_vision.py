@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model_adapters.interface import ModelError
+from model_adapters.requirements import dtype_key
 from model_adapters.transformers_engine import TransformersEngine
 
 
@@ -25,7 +26,7 @@ def random_vision(engine: TransformersEngine, *, seed: int = 0) -> Iterator[None
     Raises:
         ModelError: the encoder cannot be built anew from its configuration.
     """
-    encoder = engine._model.get_encoder(modality="image")
+    encoder = engine.anatomy.encoder
     kept = {id(tensor) for tensor in _tensors(engine.anatomy.connector).values()}
     own = {name: tensor for name, tensor in _tensors(encoder).items() if id(tensor) not in kept}
     fresh = _tensors(_new(encoder, engine.card.name, seed))
@@ -49,7 +50,7 @@ def _new(encoder: Any, title: str, seed: int) -> nn.Module:
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return build(encoder.config, dtype=torch.float32)
+        return build(encoder.config, **{dtype_key(): torch.float32})
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

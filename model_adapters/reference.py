@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+
+from model_adapters.classifiers.training_parts import (
+    augment,
+    batches,
+    fit_temperature,
+    mean_log_probabilities,
+    measure_batch_statistics,
+    schedule,
+    torch_threads,
+)
 
 Images = NDArray[np.uint8]
 Integers = NDArray[np.integer]
@@ -30,7 +39,6 @@ SIZE = 64  # side of the pictures that it sees, in pixels
 
 _PREDICTED_AT_ONCE = 256
 _MEASURED_AT_ONCE = 128
-_TEMPERATURES = np.geomspace(0.25, 4.0, 33)
 
 
 @dataclass(frozen=True)
@@ -86,9 +94,9 @@ class Reference:
             ValueError: the images are not uint8 of the shape (images, 64, 64, 3).
         """
         _check_images("images", images)
-        with _one_thread():
+        with torch_threads():
             scores = _scores(self.networks, _tensor(images, self.mean, self.deviation), self.device)
-        return _log_probabilities(scores, self.temperature)
+        return mean_log_probabilities(scores, self.temperature)
 
 
 def to_reference_pixels(image: Image.Image) -> Images:
@@ -145,12 +153,14 @@ def train_reference(
         torch.set_num_threads(1)  # a new thread starts with a number of its own
         generator = torch.Generator().manual_seed(seed * recipe.members + number)
         made = _snapshots(pixels, target, classes, generator, device, recipe)
-        return min(made, key=lambda one: _temper(_scores(one[1:], validation, device), validation_labels))
+        return min(
+            made, key=lambda one: fit_temperature(_scores(one[1:], validation, device), validation_labels)
+        )
 
-    with _one_thread(), ThreadPoolExecutor(recipe.members) as pool:  # torch computes outside Python's lock
+    with torch_threads(), ThreadPoolExecutor(recipe.members) as pool:  # torch computes outside Python's lock
         found = list(pool.map(member, range(recipe.members)))
         networks = tuple(network for _, network in found)
-        loss, temperature = _temper(_scores(networks, validation, device), validation_labels)
+        loss, temperature = fit_temperature(_scores(networks, validation, device), validation_labels)
     return Reference(
         classes=classes,
         steps=tuple(step for step, _ in found),
@@ -231,11 +241,11 @@ def _snapshots(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    for step, chosen in enumerate(_batches(len(pixels), recipe, generator), start=1):
+    for step, chosen in enumerate(batches(len(pixels), recipe.steps, recipe.batch, generator), start=1):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step / recipe.steps, recipe.warm_up)
-        batch = _augment(pixels[chosen], recipe, generator)
-        scores = network(batch.to(device).contiguous(memory_format=torch.channels_last))
+            group["lr"] = recipe.learning_rate * schedule(step / recipe.steps, recipe.warm_up)
+        batch = augment(pixels[chosen], recipe, generator)
+        scores = network(_on(device, batch))
         loss = functional.cross_entropy(
             scores, target[chosen].to(device), label_smoothing=recipe.label_smoothing
         )
@@ -248,51 +258,9 @@ def _snapshots(
                 mean.lerp_(value, 1 - kept)
         if step in wanted:
             snapshot = copy.deepcopy(averaged)
-            _measure_batch_statistics(snapshot, pixels[: recipe.measured], device)
+            measured = pixels[: recipe.measured].split(_MEASURED_AT_ONCE)
+            measure_batch_statistics(snapshot, (_on(device, batch) for batch in measured))
             yield step, snapshot
-
-
-def _schedule(progress: float, warm_up: float) -> float:
-    """Linear warm-up, then a cosine to 0."""
-    if progress < warm_up:
-        return progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
-
-
-def _batches(images: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of every step's images; each image comes once before any comes again."""
-    needed = recipe.steps * recipe.batch
-    rounds = [torch.randperm(images, generator=generator) for _ in range(-(-needed // images))]
-    yield from torch.cat(rounds)[:needed].split(recipe.batch)
-
-
-def _augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Mirror, turn, zoom and shift pictures (images, 3, 64, 64), and change contrast and brightness."""
-    draws = torch.rand(7, len(x), generator=generator) * 2 - 1
-    angle, zoom = draws[0] * math.radians(recipe.rotation), torch.exp(draws[1] * recipe.zoom)
-    mirror = torch.where(draws[2] < 0, -1.0, 1.0)
-    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
-    rows = [
-        torch.stack([mirror * cosine, -sine, draws[3] * recipe.shift], dim=1),
-        torch.stack([mirror * sine, cosine, draws[4] * recipe.shift], dim=1),
-    ]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
-    moved = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    contrast = torch.exp(draws[5] * recipe.contrast)[:, None, None, None]
-    return moved * contrast + draws[6, :, None, None, None] * recipe.brightness
-
-
-@torch.no_grad()
-def _measure_batch_statistics(network: nn.Module, pixels: Tensor, device: str) -> None:
-    """Set the running statistics to those of the averaged weights, which no batch has seen."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean over batches
-    network.train()
-    for batch in pixels.split(_MEASURED_AT_ONCE):
-        network(batch.to(device).contiguous(memory_format=torch.channels_last))
-    network.eval()
 
 
 @torch.no_grad()
@@ -300,22 +268,9 @@ def _scores(networks: Sequence[nn.Module], pixels: Tensor, device: str) -> NDArr
     """Return every network's scores of pictures and mirror images, (2 networks, images, classes)."""
     found = []
     for batch in pixels.split(_PREDICTED_AT_ONCE):
-        both = [x.to(device).contiguous(memory_format=torch.channels_last) for x in (batch, batch.flip(3))]
+        both = [_on(device, x) for x in (batch, batch.flip(3))]
         found.append(torch.stack([network(x) for network in networks for x in both]).double().cpu())
     return torch.cat(found, dim=1).numpy()
-
-
-def _log_probabilities(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    logits = torch.from_numpy(scores / temperature).log_softmax(dim=2)
-    return (logits.logsumexp(dim=0) - math.log(len(scores))).numpy()
-
-
-def _temper(scores: NDArray[np.float64], labels: Integers) -> tuple[float, float]:
-    """Return the lowest log-loss over temperatures, and its temperature (Guo et al. 2017)."""
-    rows = np.arange(len(labels))
-    losses = [-_log_probabilities(scores, t)[rows, labels].mean() for t in _TEMPERATURES]
-    best = int(np.argmin(losses))
-    return float(losses[best]), float(_TEMPERATURES[best])
 
 
 def _tensor(images: Images, mean: NDArray[np.float32], deviation: NDArray[np.float32]) -> Tensor:
@@ -323,19 +278,12 @@ def _tensor(images: Images, mean: NDArray[np.float32], deviation: NDArray[np.flo
     return torch.from_numpy(np.ascontiguousarray(standard.transpose(0, 3, 1, 2)))
 
 
+def _on(device: str, batch: Tensor) -> Tensor:
+    return batch.to(device).contiguous(memory_format=torch.channels_last)
+
+
 def _check_images(name: str, images: Images) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIZE, SIZE, 3):
         raise ValueError(
             f"reference: {name}: {images.dtype} {images.shape}; expected uint8 (images, {SIZE}, {SIZE}, 3)"
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let this thread's sums be taken in one order: shared out over threads they round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

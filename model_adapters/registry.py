@@ -20,7 +20,12 @@ from model_adapters.interface import Engine, ModelError
 from model_adapters.zoo.places import CARD, FAULTS_GROUP, built_cards, default_folder, siblings
 
 # Engine name -> "module:function" of a loader with the arguments of `load_engine`.
-ENGINES: Mapping[str, str] = {"transformers": "model_adapters.transformers_engine:load"}
+ENGINES: Mapping[str, str] = {
+    "transformers": "model_adapters.transformers_engine:load",
+    "vllm": "model_adapters.vllm_engine:load",
+    "openai": "model_adapters.openai_engine:load",
+    "image_classifier": "model_adapters.image_classifier:load",
+}
 
 _NOT_IN_ALL = {FAULTS_GROUP}
 _GLOB = re.compile(r"[*?\[]")

@@ -8,11 +8,11 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
 from model_adapters.card import ModelCard
+from model_adapters.hub import hub_commit
 from model_adapters.interface import ModelError
 from model_adapters.zoo.build import GROUP as ZOO
 from model_adapters.zoo.places import default_folder
@@ -61,11 +61,18 @@ def card_revision(card: ModelCard, *, offline: bool = False) -> str:
     """Return the revision of a card's model, before anything is loaded.
 
     For a hub model that is the commit its revision (or `main`) stands for: as the hub says, or without
-    network as the local cache remembers. For a folder it is `sha256:` and a hash.
+    network as the local cache remembers. For a folder it is `sha256:` and a hash, for a server `server:` and
+    the name of the model there, for a classifier that is trained here `recipe:` and a hash of its settings.
 
     Raises:
         ModelError: the folder is missing, or the commit cannot be found out.
     """
+    if card.classifier is not None:
+        from model_adapters.classifiers.identity import classifier_revision
+
+        return classifier_revision(card, offline=offline)
+    if card.endpoint is not None:
+        return f"server:{card.endpoint.model}"
     folder = model_folder(card)
     if folder is not None:
         return folder_revision(folder)
@@ -73,32 +80,7 @@ def card_revision(card: ModelCard, *, offline: bool = False) -> str:
     wanted = card.revision or "main"
     if _COMMIT.match(wanted):
         return wanted
-    return _hub_commit(card.hub_id, wanted, offline=offline)
-
-
-def _hub_commit(hub_id: str, revision: str, *, offline: bool) -> str:
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    # The HTTP library differs between versions of the hub's client; its error is a base of the client's own.
-    unreachable: Any = (*HfHubHTTPError.__bases__, OfflineModeIsEnabled, OSError)
-    reference = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}" / "refs" / revision
-    if not (offline or constants.HF_HUB_OFFLINE):
-        try:
-            commit = HfApi().model_info(hub_id, revision=revision, timeout=10).sha
-        except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else "no status"
-            raise ModelError(
-                f"{hub_id}@{revision}: the hub refuses it ({status}); check the name, and for a gated model "
-                "accept its terms and run `hf auth login`"
-            ) from error
-        except unreachable:
-            commit = None  # no network: the cache below may know
-        if commit:
-            return commit
-    if reference.is_file():
-        return reference.read_text(encoding="utf-8").strip()
-    raise ModelError(f"{hub_id}@{revision}: not in the local cache, and the hub cannot be reached")
+    return hub_commit(card.hub_id, wanted, offline=offline)
 
 
 def folder_revision(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from PIL import Image
 from model_adapters.anatomy import Anatomy, find_anatomy
 from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, is_out_of_memory, parse_batch_size
 from model_adapters.card import ModelCard
+from model_adapters.card_facts import compare_with_card
 from model_adapters.chat import ChatFormat
 from model_adapters.generation import end_tokens, greedy, read_generation
 from model_adapters.interface import (
@@ -39,7 +41,15 @@ from probes.sites import Module, Site
 ADAPTER_VERSION = 2
 
 _GREY = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
-_MODEL_ARGS = {"attn_implementation", "dtype", "revision", "system", "answer_prefix", "label_prefix"}
+_MODEL_ARGS = {
+    "attn_implementation",
+    "dtype",
+    "quantisation",
+    "revision",
+    "system",
+    "answer_prefix",
+    "label_prefix",
+}
 
 
 def load(
@@ -54,7 +64,8 @@ def load(
 ) -> TransformersEngine:
     """Load a card's model; see `registry.load_engine`.
 
-    `model_args` may hold attn_implementation, dtype, revision, system, answer_prefix and label_prefix.
+    `model_args` may hold attn_implementation, dtype, quantisation, revision, system, answer_prefix and
+    label_prefix.
 
     Raises:
         ModelError: an argument is unknown, or the model cannot be loaded or understood.
@@ -77,6 +88,7 @@ def load(
         trust_remote_code=trust_remote_code,
         offline=offline,
         revision=arguments.get("revision"),
+        quantisation=arguments.get("quantisation") or card.quantisation,
     )
     return TransformersEngine(card, loaded, batch_size=parse_batch_size(batch_size))
 
@@ -102,10 +114,12 @@ class TransformersEngine:
         )
         self._keeps_last = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
         size = batch_size or (AUTO_CPU if loaded.device.type == "cpu" else AUTO_GPU)
+        self.largest_batch = loaded.largest_batch or sys.maxsize  # prompts that a pass may have
+        size = min(size, self.largest_batch)
         self._scoring: Batcher[int, _Scored] = Batcher(size)
         self._writing: Batcher[int, Generation] = Batcher(size)
         self._label_tokens = lru_cache(maxsize=4096)(self._tokens_of_labels)
-        self.description = self._describe(loaded)
+        self.description = self._describe(loaded, compare_with_card(card, self._facts()))
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -157,7 +171,7 @@ class TransformersEngine:
         return Observation(scores, self._collect(results) if observe else {})
 
     def generate(self, queries: Sequence[Query], *, max_new_tokens: int) -> tuple[Generation, ...]:
-        """Let the model write greedily, with no penalty on repetition, up to the end of its turn."""
+        """Let the model write greedily, with the card's penalty on repetition, up to the end of its turn."""
 
         def forward(indices: Sequence[int]) -> list[Generation]:
             return self._generate_batch([queries[index] for index in indices], max_new_tokens)
@@ -259,7 +273,8 @@ class TransformersEngine:
     def _generate_batch(self, queries: Sequence[Query], max_new_tokens: int) -> list[Generation]:
         batch = self._prepare(queries)
         ends, tokenizer = self._end_ids, self._processor.tokenizer
-        written = self._model.generate(**batch.inputs, **greedy(max_new_tokens, ends, tokenizer))
+        settings = greedy(max_new_tokens, ends, tokenizer, self.card.generation)
+        written = self._model.generate(**batch.inputs, **settings)
         new = written[:, batch.attention_mask.shape[1] :].tolist()
         return [read_generation(tokens, ends, tokenizer) for tokens in new]
 
@@ -280,7 +295,17 @@ class TransformersEngine:
         except ModelError as error:
             raise ModelError(f"{self.card.name}: {error}") from error
 
-    def _describe(self, loaded: Loaded) -> ModelDescription:
+    def _facts(self) -> dict[str, int | str | None]:
+        """Return what can be compared with the card's anatomy without a forward pass."""
+        return {
+            "vision_blocks": len(self.anatomy.vision_blocks),
+            "llm_blocks": len(self.anatomy.decoder_layers),
+            "llm_width": getattr(self._model.config.get_text_config(), "hidden_size", None),
+            "consumed_layer": self.anatomy.consumed_layer,
+            "image_token": self._processor.tokenizer.convert_ids_to_tokens(self.anatomy.image_token_id),
+        }
+
+    def _describe(self, loaded: Loaded, remarks: tuple[str, ...]) -> ModelDescription:
         import transformers
 
         model = loaded.model
@@ -300,7 +325,9 @@ class TransformersEngine:
                 "attn_implementation": getattr(model.config, "_attn_implementation", None),
                 "prompt": self.card.prompt.model_dump(),
                 "processor": settings_of(loaded.processor),
+                **({"quantisation": loaded.quantisation} if loaded.quantisation else {}),
             },
+            remarks=remarks,
         )
 
 

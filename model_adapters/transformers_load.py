@@ -12,12 +12,13 @@ import torch
 
 from model_adapters.card import ModelCard
 from model_adapters.interface import ModelError
-from model_adapters.processors import load_processor
+from model_adapters.processors import LOAD_ERRORS, load_processor
+from model_adapters.quantisation import quantised
+from model_adapters.remote_code import make_ready
+from model_adapters.requirements import dtype_key, naming_versions, refuse_unmet
 from model_adapters.revision import card_revision, model_folder
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
-# What a broken or unsupported model makes the library raise while it loads.
-_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Loaded:
     processor: Any = field(repr=False)
     revision: str
     device: torch.device
+    quantisation: str | None = None
+    largest_batch: int | None = None  # prompts in one forward pass; None: any number
 
 
 def load_model(
@@ -39,17 +42,20 @@ def load_model(
     trust_remote_code: bool,
     offline: bool,
     revision: str | None,
+    quantisation: str | None = None,
 ) -> Loaded:
     """Load a card's model and processor.
 
     `device` "auto" is the process's own GPU, all GPUs through accelerate where there are several, Apple's
-    GPU, or the CPU, in this order.
+    GPU, or the CPU, in this order. `quantisation` is done while the weights are read; weights that are stored
+    quantised (AWQ, GPTQ) say so in their own configuration and need no word here.
 
     Raises:
         ModelError: it cannot be loaded; the message gives the library's reason in one line.
     """
     if card.trust_remote_code and not trust_remote_code:
         raise ModelError(f"{card.name}: the model runs code of its own; allow it with --trust-remote-code")
+    refuse_unmet(card)
     if dtype not in _DTYPES:
         raise ModelError(f"{card.name}: unknown dtype {dtype!r}; there are {', '.join(_DTYPES)}")
     if revision is not None:
@@ -57,24 +63,32 @@ def load_model(
     folder = model_folder(card)
     exact = card_revision(card, offline=offline)
     location = str(folder) if folder is not None else str(card.hub_id)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": offline}
+    # What a group may bring in runs code of its own only if its card says so; a folder or hub id was named.
+    trusted = trust_remote_code and (card.trust_remote_code or not card.groups)
+    options: dict[str, Any] = {"trust_remote_code": trusted, "local_files_only": offline}
     if folder is None:
         options["revision"] = exact
     placement = _placement(device, card.name)
     with quiet():
-        config = load_config(location, card.name, options)
-        processor = load_processor(location, config, card.name, **options, **card.processor)
-        model_options = {**options, **placement.options, "dtype": _DTYPES[dtype]}
+        model_options = {**options, **placement.options, dtype_key(): _DTYPES[dtype]}
         if attn_implementation is not None:
             model_options["attn_implementation"] = attn_implementation
-        model = _load_weights(location, config, card.name, model_options)
+        if quantisation is not None:
+            model_options |= quantised(quantisation, placement.device, card.name)
+        with naming_versions(card):
+            config = load_config(location, card.name, options)
+            processor = load_processor(location, config, card.name, **options, **card.processor)
+            model = _load_weights(location, config, card.name, model_options)
         try:
-            model = model if placement.options else model.to(placement.device)
+            placed = placement.options or quantisation is not None
+            model = model if placed else model.to(placement.device)
         except (RuntimeError, torch.OutOfMemoryError) as error:
             raise ModelError(
                 f"{card.name}: does not fit on {placement.device} ({_one_line(error)})"
             ) from error
-    return Loaded(model.eval(), processor, exact, placement.device)
+        with naming_versions(card):
+            largest = _make_ready(model.eval(), config, card.name)
+    return Loaded(model, processor, exact, placement.device, quantisation, largest)
 
 
 def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -87,7 +101,7 @@ def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
 
     try:
         return AutoConfig.from_pretrained(location, **options)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise ModelError(f"{name}: its config.json cannot be used ({_one_line(error)})") from error
 
 
@@ -98,7 +112,7 @@ def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]
         model, info = auto_class(config, name, options["trust_remote_code"]).from_pretrained(
             location, use_safetensors=True, output_loading_info=True, **options
         )
-    except (*_LOAD_ERRORS, SafetensorError) as error:
+    except (*LOAD_ERRORS, SafetensorError) as error:
         raise ModelError(f"{name}: its weights cannot be loaded ({_one_line(error)})") from error
     missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if missing:
@@ -107,6 +121,18 @@ def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]
             "they would be random numbers"
         )
     return model
+
+
+def _make_ready(model: Any, config: Any, name: str) -> int | None:
+    def build() -> Any:
+        return auto_class(config, name, True).from_config(config, trust_remote_code=True)
+
+    try:
+        return make_ready(model, build)
+    except LOAD_ERRORS as error:
+        raise ModelError(
+            f"{name}: its own code is not as its adapter expects ({_one_line(error)})"
+        ) from error
 
 
 def auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:

@@ -48,7 +48,7 @@ def vision_features(engine: TransformersEngine, queries: Sequence[Query]) -> dic
     def forward(indices: Sequence[int]) -> list[Mapping[str, np.ndarray]]:
         return _batch(engine, [queries[index] for index in indices])
 
-    results = engine._in_order(queries, Batcher(AUTO_CPU), forward)
+    results = engine._in_order(queries, Batcher(min(AUTO_CPU, engine.largest_batch)), forward)
     features = {site.key: np.full((len(queries), site.width), np.nan, np.float32) for site in sites}
     for row, result in enumerate(results):
         if not isinstance(result, Failure):

@@ -83,6 +83,13 @@ def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[
     "task. all: also a blank image and the vision encoder with random weights, once a model.",
 )
 @click.option(
+    "--reference",
+    default="built-in",
+    show_default=True,
+    metavar="M",
+    help="The classifier R that is the ceiling of the vision layers: built-in, or one of the group reference.",
+)
+@click.option(
     "--answer-target/--no-answer-target",
     default=True,
     show_default=True,
@@ -120,6 +127,7 @@ def eval_command(
     seed: int,
     no_probe: bool,
     floors: Literal["all", "task"],
+    reference: str,
     answer_target: bool,
     causal: bool,
     max_train: int | None,
@@ -147,6 +155,7 @@ def eval_command(
     from harness.console import Console
     from harness.options import EvalOptions
     from harness.plan import PlanError, make_plan
+    from harness.reference_choice import chosen_reference
     from harness.sweep import sweep
     from harness.tables import plan_table, result_table
     from model_adapters.interface import ModelError
@@ -165,6 +174,7 @@ def eval_command(
         seed=seed,
         probe=not no_probe,
         floors=floors,
+        reference=reference,
         answer_target=answer_target,
         causal=causal,
         max_train=max_train,
@@ -176,6 +186,7 @@ def eval_command(
         command=_command_line(),
     )
     try:
+        chosen_reference(reference)
         plan = make_plan(_split(tasks), _split(models), options)
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error

@@ -1,16 +1,20 @@
-"""`harness models`: what models there are, what a card says, and a card for a model of one's own."""
+"""`harness models`: what models there are, what a card says, whether it is true, and a card of one's own."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from model_adapters.model_check import Finding
 
 
 @click.group()
 def models() -> None:
-    """List and show models, and add one."""
+    """List, show and check models, and add one."""
 
 
 @models.command("list")
@@ -57,6 +61,57 @@ def show_command(name: str, as_json: bool) -> None:
             click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         else:
             click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@models.command("check")
+@click.argument("name")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--offline", is_flag=True, help="Never reach for the network.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the model's own code run.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def check_command(
+    name: str, engine: str, device: str, offline: bool, trust_remote_code: bool, as_json: bool
+) -> int:
+    """Load the model NAME and prove that its card is right and that its layers can be watched.
+
+    \b
+    Exit status: 0 every check passed; 1 one failed, and its line names the card's key.
+    """
+    from model_adapters.model_check import check_model
+    from model_adapters.registry import resolve
+
+    failed = False
+    reports = []
+    for selected in resolve([name]):
+        findings = check_model(
+            selected.card, engine=engine, device=device, trust_remote_code=trust_remote_code, offline=offline
+        )
+        failed = failed or any(finding.passed is False for finding in findings)
+        reports.append((selected.card.name, findings))
+    _print_findings(reports, as_json)
+    return int(failed)
+
+
+def _print_findings(reports: list[tuple[str, tuple[Finding, ...]]], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from harness.tables import print_table
+
+    if as_json:
+        content = [{"model": name, "findings": [asdict(f) for f in found]} for name, found in reports]
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    states = {True: "passed", False: "FAILED", None: "not made"}
+    for name, found in reports:
+        print_table(
+            name, ("check", "result", "detail"), [(f.check, states[f.passed], f.detail) for f in found]
+        )
 
 
 @models.command("add")

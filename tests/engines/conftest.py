@@ -11,7 +11,7 @@ import torch
 
 from model_adapters.registry import load_engine, resolve
 from model_adapters.transformers_engine import TransformersEngine
-from tests.engines.tiny_models import BUILDERS
+from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
 Loader = Callable[..., TransformersEngine]
 
@@ -25,7 +25,8 @@ def _one_thread() -> None:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return the folder of a tiny model, building it when it is first asked for."""
     root = tmp_path_factory.mktemp("tiny")
-    return cache(lambda name: BUILDERS[name](root / name))
+    builders = {**BUILDERS, **WITH_OWN_CODE}
+    return cache(lambda name: builders[name](root / name))
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +35,8 @@ def tiny_engine(tiny_folder: Callable[[str], Path]) -> Loader:
 
     @cache
     def load(name: str, batch_size: int = 8) -> TransformersEngine:
-        card = resolve([str(tiny_folder(name))])[0].card
-        engine = load_engine(card, device="cpu", batch_size=batch_size)
+        card, own = resolve([str(tiny_folder(name))])[0].card, name in WITH_OWN_CODE
+        engine = load_engine(card, device="cpu", batch_size=batch_size, trust_remote_code=own)
         assert isinstance(engine, TransformersEngine)
         return engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterable
 from functools import cache
@@ -11,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from model_adapters.interface import Query
 from model_adapters.processors import load_processor
+from tests.engines.tiny_models import WITH_OWN_CODE
 
 TURN_ENDS = {
     "llava_clip": "</s>",
     "llava_next": "</s>",
     "gemma3": "<end_of_turn>",
     "idefics3": "<end_of_utterance>",
+    "smolvlm": "<end_of_utterance>",
 }
 
 
@@ -139,7 +142,50 @@ def _listed(made: Any) -> Iterable[torch.Tensor]:
     return made if isinstance(made, list | tuple) else [made]
 
 
+class PlainHuluMed(PlainModel):
+    """Hulu-Med through its own processor and code alone, a picture handed over as an array."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=True
+        ).eval()
+        rotary = self.model.model.vision_encoder.encoder.rotary_pos_emb
+        rotary.inv_freq.copy_(10000.0 ** -(torch.arange(0, 6, 2) / 6))  # no checkpoint holds it
+        self.model.config.image_token_id = self.model.config.image_token_index
+        self.processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+
+    def inputs(self, query: Query, answer: str = "") -> dict[str, Any]:
+        text = self.rendered(query.prompt) + answer
+        made = self.processor(text=text, images=[np.asarray(query.image)], return_tensors="pt")
+        return dict(made)
+
+    def features(self, query: Query) -> dict[str, np.ndarray]:
+        inputs, seen = self.inputs(query), {}
+        encoder, projector = self.model.model.vision_encoder, self.model.model.mm_projector
+        states = encoder.embeddings(inputs["pixel_values"])
+        is_image = inputs["input_ids"][0] == self.model.config.image_token_index
+        with torch.no_grad():
+            for i in range(len(encoder.encoder.layers)):
+                partial = copy.copy(encoder.encoder)
+                partial._modules = {**partial._modules, "layers": encoder.encoder.layers[: i + 1]}
+                made = partial(states, inputs["grid_sizes"], inputs["merge_sizes"])
+                seen[f"vision.{i:02d}.mean"] = made.mean(0).numpy()
+            seen["connector.00.mean"] = projector(encoder.post_layernorm(made)).mean(0).numpy()
+            read = self.model(**inputs, output_hidden_states=True, use_cache=False)
+        for i, states in enumerate(read.hidden_states[1:-1]):
+            seen[f"llm.{i:02d}.mean"] = states[0][is_image].mean(0).numpy()
+            seen[f"llm.{i:02d}.last"] = states[0, -1].numpy()
+        return seen
+
+    def image_tokens(self, query: Query) -> int:
+        inputs = self.inputs(query)
+        pictures = {key: inputs[key] for key in ("pixel_values", "grid_sizes", "merge_sizes")}
+        with torch.no_grad():
+            return len(self.model.encode_images(**pictures))
+
+
 @cache
 def plain_model(folder: Path, name: str) -> PlainModel:
     """Load a model once."""
-    return PlainModel(folder, name)
+    return PlainHuluMed(folder, name) if name in WITH_OWN_CODE else PlainModel(folder, name)

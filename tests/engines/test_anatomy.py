@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from model_adapters.anatomy import _longest_blocks, consumed_layer
+from model_adapters.card import ModulePaths, make_card
 from model_adapters.generation import read_generation
 from model_adapters.interface import ModelError
 from model_adapters.model_inputs import image_units, position_ids
-from tests.engines.plain import plain_model
-from tests.engines.tiny_models import BUILDERS
+from model_adapters.registry import load_engine, resolve
+from tests.engines.plain import plain_model, queries
+from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
 PATHS = {  # vision blocks, connector, decoder layers below `model.`
     "internvl": ("vision_tower.encoder.layer", "multi_modal_projector", "language_model.layers"),
     "idefics3": ("vision_model.encoder.layers", "connector", "text_model.layers"),
+    "smolvlm": ("vision_model.encoder.layers", "connector", "text_model.layers"),
+    "hulu_med": ("vision_encoder.encoder.layers", "mm_projector", "layers"),
     "qwen": ("visual.blocks", "visual.merger", "language_model.layers"),
     "other": ("vision_tower.encoder.layers", "multi_modal_projector", "language_model.layers"),
 }
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", [*BUILDERS, *WITH_OWN_CODE])
 def test_parts_are_where_the_library_has_them(name, tiny_engine):
     found = tiny_engine(name).anatomy
-    expected = PATHS.get("qwen" if name.startswith("qwen") else name, PATHS["other"])
+    family = next((family for family in PATHS if name.startswith(family)), "other")
+    expected = PATHS[family]
     paths = (found.vision_path, found.connector_path, found.decoder_path)
     assert paths == tuple(f"model.{path}" for path in expected)
 
@@ -84,3 +93,68 @@ def test_written_text_ends_at_the_end_token(tiny_folder):
     assert (ended.text, ended.finished) == ("benign", True)
     cut = read_generation([*first, *rest], frozenset({2}), tokenizer)
     assert (cut.text, cut.finished) == ("benign cyst", False)
+
+
+def load_with_paths(folder, **paths):
+    card = resolve([str(folder)])[0].card
+    changed = card.anatomy.model_copy(update={"paths": ModulePaths(**paths)})
+    return load_engine(card.model_copy(update={"anatomy": changed}), device="cpu")
+
+
+def test_a_cards_paths_go_before_what_is_found(tiny_folder):
+    found = load_with_paths(
+        tiny_folder("llava_siglip"),
+        vision="model.vision_tower.encoder.layers",
+        connector="model.multi_modal_projector.linear_2",
+        decoder="model.language_model.layers",
+        final_norm="model.language_model.layers.2.input_layernorm",
+    ).anatomy
+    assert found.connector_path == "model.multi_modal_projector.linear_2"
+    assert found.final_norm is found.decoder_layers[2].input_layernorm
+    assert len(found.vision_blocks) == len(found.decoder_layers) == 3
+    assert type(found.encoder).__name__ == "SiglipVisionModel"
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ({"vision": "model.vision_tower.blocks"}, r"anatomy\.paths\.vision 'model.*blocks', which"),
+        ({"decoder": "model.languages"}, r"anatomy\.paths\.decoder .*there is .*model\.language_model"),
+        ({"connector": "projector"}, r"anatomy\.paths\.connector 'projector', which is no module of it"),
+        ({"final_norm": "model.norm"}, r"anatomy\.paths\.final_norm 'model\.norm', which is no module of it"),
+        ({"vision": "model.vision_tower"}, r"anatomy\.paths\.vision .* must name the list that holds"),
+    ],
+)
+def test_a_cards_path_that_names_nothing_is_refused_by_its_key(tiny_folder, paths, message):
+    with pytest.raises(ModelError, match=message) as error:
+        load_with_paths(tiny_folder("llava_siglip"), **paths)
+    assert "\n" not in str(error.value)
+
+
+HIDING = """
+from transformers import LlavaForConditionalGeneration
+
+class Hiding(LlavaForConditionalGeneration):
+    def get_encoder(self, modality=None):
+        return self
+"""
+
+
+def test_own_code_of_no_known_family_needs_no_more_than_paths(tiny_folder, tiny_engine, tmp_path):
+    folder = shutil.copytree(tiny_folder("llava_siglip"), tmp_path / "hiding")
+    weights = plain_model(tiny_folder("llava_siglip"), "llava_siglip").model.state_dict()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "modeling_hiding.py").write_text(HIDING)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForImageTextToText": "modeling_hiding.Hiding"}
+    (folder / "config.json").write_text(json.dumps(config))
+    content = {"name": "x", "path": str(folder), "trust_remote_code": True}
+    with pytest.raises(ModelError, match=r"Hiding shows no vision encoder .*anatomy\.paths\.vision"):
+        load_engine(make_card(content, "x"), device="cpu", trust_remote_code=True)
+    paths = {"vision": "model.vision_tower.encoder.layers"}
+    card = make_card({**content, "anatomy": {"paths": paths}}, "x")
+    engine = load_engine(card, device="cpu", trust_remote_code=True)
+    assert engine.description.architecture == "Hiding"
+    one, two = (e.score(queries(), observe=True) for e in (engine, tiny_engine("llava_siglip", 8)))
+    for key, array in two.features.items():
+        np.testing.assert_allclose(one.features[key], array, atol=1e-5)

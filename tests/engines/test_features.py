@@ -8,11 +8,11 @@ import torch
 
 from probes.sites import curve
 from tests.engines.plain import plain_model, queries
-from tests.engines.tiny_models import BUILDERS
+from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
 CONSUMED = {"llava_clip": 1, "llava_next": 1, "qwen3_vl": 3}  # the others read the last of three blocks
 
-architectures = pytest.mark.parametrize("name", BUILDERS)
+architectures = pytest.mark.parametrize("name", [*BUILDERS, *WITH_OWN_CODE])
 
 
 @architectures

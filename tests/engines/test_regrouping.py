@@ -15,10 +15,10 @@ from torch import nn
 from model_adapters.receptive_field import find_merge
 from probes.capture import CaptureError, Merge, pool_groups, pool_images
 from tests.engines.plain import plain_model, queries
-from tests.engines.tiny_models import BUILDERS
+from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
-CONCATENATING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3")
-OTHERS = tuple(name for name in BUILDERS if name not in CONCATENATING)
+CONCATENATING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3", "smolvlm")
+OTHERS = tuple(name for name in (*BUILDERS, *WITH_OWN_CODE) if name not in CONCATENATING)
 
 
 def vision_pass(plain, anatomy, query, change=None):

@@ -9,9 +9,9 @@ import torch
 from model_adapters import label_scoring
 from model_adapters.interface import ModelError, Query
 from tests.engines.plain import picture, plain_model, queries
-from tests.engines.tiny_models import BUILDERS
+from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
-architectures = pytest.mark.parametrize("name", BUILDERS)
+architectures = pytest.mark.parametrize("name", [*BUILDERS, *WITH_OWN_CODE])
 
 
 @architectures
@@ -58,7 +58,7 @@ def test_greedy_generation_begins_with_the_best_token(name, tiny_engine):
     )
 
 
-@pytest.mark.parametrize("name", ["llava_clip", "qwen2_5_vl", "gemma3", "idefics3"])
+@pytest.mark.parametrize("name", ["llava_clip", "qwen2_5_vl", "gemma3", "idefics3", "hulu_med"])
 def test_reading_the_prompt_again_gives_what_its_cache_gives(name, tiny_engine, monkeypatch):
     asked = queries()
     cached = tiny_engine(name).score(asked).scores

@@ -20,7 +20,6 @@ CORPUS = (
     "user assistant system model USER: ASSISTANT: end of utterance",
 )
 TEXT = {
-    "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -28,6 +27,7 @@ TEXT = {
     "max_position_embeddings": 2048,
     "initializer_range": 0.2,
 }
+HEAD_WIDTH = 16  # of the decoder's attention, by default; some engines have no kernel for so narrow a head
 VISION = {
     "hidden_size": 24,
     "intermediate_size": 40,
@@ -107,17 +107,29 @@ def _save(folder: Path, config: Any, processor: Any, model_class: Any, *, eos: i
     return folder
 
 
-def _text(text_tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+def _text(text_tokenizer: PreTrainedTokenizerFast, head_width: int, **changes: Any) -> dict[str, Any]:
     ends = {"bos_token_id": 1, "eos_token_id": text_tokenizer.eos_token_id, "pad_token_id": 0}
-    return {**TEXT, "vocab_size": len(text_tokenizer) + 8, **ends, **changes}
+    sizes = {"hidden_size": TEXT["num_attention_heads"] * head_width, "vocab_size": len(text_tokenizer) + 8}
+    return {**TEXT, **sizes, **ends, **changes}
 
 
-def llava_clip(folder: Path) -> Path:
+def _vision(blocks: int) -> dict[str, Any]:
+    return {**VISION, "num_hidden_layers": blocks}
+
+
+def llava_clip(
+    folder: Path,
+    head_width: int = HEAD_WIDTH,
+    *,
+    vision_blocks: int = 3,
+    llm_blocks: int = 3,
+    language_model: str = "Llama",
+) -> Path:
     """LLaVA with a CLIP tower (class token dropped, second-last layer consumed) and a Vicuna template."""
+    import transformers
     from transformers import (
         CLIPImageProcessorPil,
         CLIPVisionConfig,
-        LlamaConfig,
         LlavaConfig,
         LlavaForConditionalGeneration,
         LlavaProcessor,
@@ -125,8 +137,12 @@ def llava_clip(folder: Path) -> Path:
 
     text_tokenizer = tokenizer(("<image>",), begins=True)
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(**VISION, image_size=32, patch_size=8, projection_dim=16),
-        text_config=LlamaConfig(**_text(text_tokenizer)),
+        vision_config=CLIPVisionConfig(
+            **_vision(vision_blocks), image_size=32, patch_size=8, projection_dim=16
+        ),
+        text_config=getattr(transformers, f"{language_model}Config")(
+            **_text(text_tokenizer, head_width, num_hidden_layers=llm_blocks)
+        ),
         image_token_index=text_tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
@@ -144,7 +160,7 @@ def llava_clip(folder: Path) -> Path:
     return _save(folder, config, processor, LlavaForConditionalGeneration, eos=2)
 
 
-def llava_siglip(folder: Path) -> Path:
+def llava_siglip(folder: Path, head_width: int = HEAD_WIDTH) -> Path:
     """LLaVA with a SigLIP tower: no class token, last layer consumed."""
     from transformers import (
         LlamaConfig,
@@ -158,7 +174,7 @@ def llava_siglip(folder: Path) -> Path:
     text_tokenizer = tokenizer(("<image>", "<|im_start|>", "<|im_end|>"), eos_token="<|im_end|>")
     config = LlavaConfig(
         vision_config=SiglipVisionConfig(**VISION, image_size=32, patch_size=8, vision_use_head=False),
-        text_config=LlamaConfig(**_text(text_tokenizer)),
+        text_config=LlamaConfig(**_text(text_tokenizer, head_width)),
         image_token_index=text_tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
@@ -174,7 +190,7 @@ def llava_siglip(folder: Path) -> Path:
     return _save(folder, config, processor, LlavaForConditionalGeneration, eos=text_tokenizer.eos_token_id)
 
 
-def llava_next(folder: Path) -> Path:
+def llava_next(folder: Path, head_width: int = HEAD_WIDTH) -> Path:
     """LLaVA-NeXT: tiles, as many as the picture's shape asks for; the tokenizer begins prompts."""
     from transformers import (
         CLIPVisionConfig,
@@ -189,7 +205,9 @@ def llava_next(folder: Path) -> Path:
     pinpoints = [[32, 64], [64, 32], [64, 64]]
     config = LlavaNextConfig(
         vision_config=CLIPVisionConfig(**VISION, image_size=32, patch_size=8, projection_dim=16),
-        text_config=MistralConfig(**_text(text_tokenizer), sliding_window=None, head_dim=16),
+        text_config=MistralConfig(
+            **_text(text_tokenizer, head_width), sliding_window=None, head_dim=head_width
+        ),
         image_token_index=text_tokenizer.convert_tokens_to_ids("<image>"),
         image_grid_pinpoints=pinpoints,
         vision_feature_layer=-2,
@@ -208,7 +226,7 @@ def llava_next(folder: Path) -> Path:
     return _save(folder, config, processor, LlavaNextForConditionalGeneration, eos=2)
 
 
-def _qwen(folder: Path, name: str, vision: dict[str, Any], text: dict[str, Any], processor_name: str) -> Path:
+def _qwen(folder: Path, name: str, vision: dict[str, Any], head_width: int, **text: Any) -> Path:
     import transformers
 
     special = (
@@ -223,7 +241,7 @@ def _qwen(folder: Path, name: str, vision: dict[str, Any], text: dict[str, Any],
     ids = {token: text_tokenizer.convert_tokens_to_ids(token) for token in special}
     config = getattr(transformers, f"{name}Config")(
         vision_config=vision,
-        text_config=_text(text_tokenizer, **text),
+        text_config=_text(text_tokenizer, head_width, **text, rope_parameters=_rope(name, head_width)),
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
@@ -240,7 +258,7 @@ def _qwen(folder: Path, name: str, vision: dict[str, Any], text: dict[str, Any],
     image_processor.save_pretrained(folder)
     text_tokenizer.chat_template = template
     return _save(
-        folder, config, _Parts(processor_name, image_processor, text_tokenizer), model_class, eos=eos
+        folder, config, _Parts(f"{name}Processor", image_processor, text_tokenizer), model_class, eos=eos
     )
 
 
@@ -267,44 +285,55 @@ class _Parts:
         (folder / "processor_config.json").write_text(json.dumps(whole))
 
 
-def qwen2_vl(folder: Path) -> Path:
+def _rope(name: str, head_width: int) -> dict[str, Any]:
+    """Rotary positions of a picture in time, height and width: their share of half a head's dimensions."""
+    sections = [head_width // 8, 3 * head_width // 16, 3 * head_width // 16]
+    interleaved = {"mrope_interleaved": True} if name == "Qwen3VL" else {}  # transformers needs no telling
+    return {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections, **interleaved}
+
+
+def qwen2_vl(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 3, llm_blocks: int = 3
+) -> Path:
     """Qwen2-VL: packed patches, 2x2 merger, multimodal rotary positions."""
     vision = {
-        "depth": 3,
+        "depth": vision_blocks,
         "embed_dim": 32,
-        "hidden_size": 32,
+        "hidden_size": TEXT["num_attention_heads"] * head_width,
         "num_heads": 2,
         "mlp_ratio": 2,
         "patch_size": 4,
         "initializer_range": 0.2,
     }
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
-    return _qwen(folder, "Qwen2VL", vision, {"rope_parameters": rope}, "Qwen2VLProcessor")
+    return _qwen(folder, "Qwen2VL", vision, head_width, num_hidden_layers=llm_blocks)
 
 
-def qwen2_5_vl(folder: Path) -> Path:
+def qwen2_5_vl(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 3, llm_blocks: int = 3
+) -> Path:
     """Qwen2.5-VL: as Qwen2-VL, with window attention in all vision blocks but one."""
     vision = {
-        "depth": 3,
+        "depth": vision_blocks,
         "hidden_size": 32,
-        "out_hidden_size": 32,
+        "out_hidden_size": TEXT["num_attention_heads"] * head_width,
         "intermediate_size": 48,
         "num_heads": 2,
         "patch_size": 4,
         "window_size": 16,
-        "fullatt_block_indexes": [1],
+        "fullatt_block_indexes": list(range(7, vision_blocks, 8)) or [1],
         "initializer_range": 0.2,
     }
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
-    return _qwen(folder, "Qwen2_5_VL", vision, {"rope_parameters": rope}, "Qwen2_5_VLProcessor")
+    return _qwen(folder, "Qwen2_5_VL", vision, head_width, num_hidden_layers=llm_blocks)
 
 
-def qwen3_vl(folder: Path) -> Path:
+def qwen3_vl(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 4, llm_blocks: int = 3
+) -> Path:
     """Qwen3-VL: deep-stack mergers beside the main one."""
     vision = {
-        "depth": 4,
+        "depth": vision_blocks,
         "hidden_size": 32,
-        "out_hidden_size": 32,
+        "out_hidden_size": TEXT["num_attention_heads"] * head_width,
         "intermediate_size": 48,
         "num_heads": 2,
         "patch_size": 4,
@@ -312,12 +341,12 @@ def qwen3_vl(folder: Path) -> Path:
         "deepstack_visual_indexes": [0, 2],
         "initializer_range": 0.2,
     }
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
-    text = {"rope_parameters": rope, "head_dim": 16}
-    return _qwen(folder, "Qwen3VL", vision, text, "Qwen3VLProcessor")
+    return _qwen(folder, "Qwen3VL", vision, head_width, head_dim=head_width, num_hidden_layers=llm_blocks)
 
 
-def gemma3(folder: Path) -> Path:
+def gemma3(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 3, llm_blocks: int = 4
+) -> Path:
     """Gemma 3: sliding-window layers narrower than the prompt, bidirectional image tokens."""
     from transformers import (
         Gemma3Config,
@@ -337,15 +366,18 @@ def gemma3(folder: Path) -> Path:
     text_tokenizer = tokenizer(special, begins=True, extra_special_tokens=named)
     ids = {name: text_tokenizer.convert_tokens_to_ids(token) for name, token in named.items()}
     config = Gemma3Config(
-        vision_config=SiglipVisionConfig(**VISION, image_size=32, patch_size=4, vision_use_head=False),
+        vision_config=SiglipVisionConfig(
+            **_vision(vision_blocks), image_size=32, patch_size=4, vision_use_head=False
+        ),
         text_config=Gemma3TextConfig(
             **_text(
                 text_tokenizer,
-                num_hidden_layers=4,
-                head_dim=16,
+                head_width,
+                num_hidden_layers=llm_blocks,
+                head_dim=head_width,
                 sliding_window=20,
-                layer_types=["sliding_attention", "full_attention"] * 2,
-                query_pre_attn_scalar=16,
+                layer_types=(["sliding_attention", "full_attention"] * llm_blocks)[:llm_blocks],
+                query_pre_attn_scalar=head_width,
             )
         ),
         mm_tokens_per_image=16,
@@ -363,7 +395,9 @@ def gemma3(folder: Path) -> Path:
     return _save(folder, config, processor, Gemma3ForConditionalGeneration, eos=eos)
 
 
-def internvl(folder: Path) -> Path:
+def internvl(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 3, llm_blocks: int = 3
+) -> Path:
     """InternVL: tiles, class token, pixel shuffle, Qwen2 decoder."""
     from transformers import (
         GotOcr2ImageProcessorPil,
@@ -382,8 +416,8 @@ def internvl(folder: Path) -> Path:
     special = ("<|im_start|>", "<|im_end|>", *named.values())
     text_tokenizer = tokenizer(special, eos_token="<|im_end|>", extra_special_tokens=named)
     config = InternVLConfig(
-        vision_config=InternVLVisionConfig(**VISION, image_size=[32, 32], patch_size=[8, 8]),
-        text_config=Qwen2Config(**_text(text_tokenizer)),
+        vision_config=InternVLVisionConfig(**_vision(vision_blocks), image_size=[32, 32], patch_size=[8, 8]),
+        text_config=Qwen2Config(**_text(text_tokenizer, head_width, num_hidden_layers=llm_blocks)),
         image_token_id=text_tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
         downsample_ratio=0.5,
@@ -397,7 +431,7 @@ def internvl(folder: Path) -> Path:
     return _save(folder, config, parts, InternVLForConditionalGeneration, eos=text_tokenizer.eos_token_id)
 
 
-def idefics3(folder: Path) -> Path:
+def idefics3(folder: Path, head_width: int = HEAD_WIDTH) -> Path:
     """Idefics3: tiles between row and column tokens, pixel shuffle, Llama decoder."""
     from transformers import (
         Idefics3Config,
@@ -412,7 +446,7 @@ def idefics3(folder: Path) -> Path:
     text_tokenizer = tokenizer(special, vocabulary=340, begins=True)
     config = Idefics3Config(
         vision_config=Idefics3VisionConfig(**VISION, image_size=32, patch_size=8),
-        text_config=LlamaConfig(**_text(text_tokenizer)),
+        text_config=LlamaConfig(**_text(text_tokenizer, head_width)),
         image_token_id=text_tokenizer.convert_tokens_to_ids("<image>"),
         scale_factor=2,
         pad_token_id=0,
@@ -436,7 +470,104 @@ def idefics3(folder: Path) -> Path:
     return _save(folder, config, processor, Idefics3ForConditionalGeneration, eos=eos)
 
 
-BUILDERS: dict[str, Callable[[Path], Path]] = {
+def smolvlm(folder: Path, head_width: int = HEAD_WIDTH) -> Path:
+    """SmolVLM: as Idefics3, with a processor whose video half wants num2words and torchvision."""
+    from transformers import (
+        LlamaConfig,
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessorPil,
+    )
+    from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
+
+    named = {
+        "fake_image_token": "<fake_token_around_image>",
+        "image_token": "<image>",
+        "end_of_utterance_token": "<end_of_utterance>",
+        "global_image_token": "<global-img>",
+    }
+    special = ("<|im_start|>", *named.values(), "<row_1_col_1>", "<row_1_col_2>")
+    text_tokenizer = tokenizer(special, vocabulary=340, extra_special_tokens=named)
+    config = SmolVLMConfig(
+        vision_config=SmolVLMVisionConfig(**VISION, image_size=32, patch_size=8),
+        text_config=LlamaConfig(**_text(text_tokenizer, head_width)),
+        image_token_id=text_tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    text_tokenizer.chat_template = (
+        "<|im_start|>{% for message in messages %}{{ message['role'].capitalize() }}: "
+        "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+        "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
+        "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<end_of_utterance>\n{% endfor %}"
+        "{% if add_generation_prompt %}Assistant:{% endif %}"
+    )
+    image_processor = SmolVLMImageProcessorPil(
+        size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
+    )
+    parts = _Parts("SmolVLMProcessor", image_processor, text_tokenizer, image_seq_len=4)
+    folder.mkdir(parents=True, exist_ok=True)
+    eos = text_tokenizer.convert_tokens_to_ids("<end_of_utterance>")
+    return _save(folder, config, parts, SmolVLMForConditionalGeneration, eos=eos)
+
+
+def hulu_med(
+    folder: Path,
+    head_width: int = HEAD_WIDTH,
+    *,
+    qwen: int = 3,
+    vision_blocks: int = 3,
+    llm_blocks: int = 3,
+) -> Path:
+    """Hulu-Med over Qwen2 or Qwen3: a folder that brings its own code; packed patches, any shape of picture."""
+    import json
+    import shutil
+    from importlib import import_module
+
+    own, kind = "tests.engines.hulu_med", f"HulumedQwen{qwen}"
+    model_class = getattr(import_module(f"{own}.modeling_hulumed_qwen{qwen}"), f"{kind}ForCausalLM")
+    text_tokenizer = tokenizer(("<image>", "<|im_start|>", "<|im_end|>"), eos_token="<|im_end|>")
+    text_tokenizer.chat_template = CHATML.replace("IMAGE", "{{ image_token }}\n")
+    config = model_class.config_class(
+        vision_encoder_config={**_vision(vision_blocks), "patch_size": 4},
+        image_token_index=text_tokenizer.convert_tokens_to_ids("<image>"),
+        **_text(
+            text_tokenizer,
+            head_width,
+            num_hidden_layers=llm_blocks,
+            **({"head_dim": head_width} if qwen == 3 else {}),
+        ),
+    )
+    config.auto_map = {
+        "AutoConfig": f"configuration_hulumed_qwen{qwen}.{kind}Config",
+        "AutoModelForCausalLM": f"modeling_hulumed_qwen{qwen}.{kind}ForCausalLM",
+    }
+    pictures = {
+        "image_processor_type": "HulumedImageProcessor",
+        "processor_class": "HulumedProcessor",
+        "auto_map": {
+            "AutoImageProcessor": "image_processing_hulumed.HulumedImageProcessor",
+            "AutoProcessor": "processing_hulumed.HulumedProcessor",
+        },
+        "patch_size": 4,
+        "min_tokens": 16,
+        "max_tokens": 200,
+    }
+    _save(folder, config, text_tokenizer, model_class, eos=text_tokenizer.eos_token_id)
+    (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
+    for file in (Path(__file__).parent / "hulu_med").glob("*.py"):
+        shutil.copy(file, folder)
+    return folder
+
+
+def hulu_med_qwen2(
+    folder: Path, head_width: int = HEAD_WIDTH, *, vision_blocks: int = 3, llm_blocks: int = 3
+) -> Path:
+    """Hulu-Med over Qwen2."""
+    return hulu_med(folder, head_width, qwen=2, vision_blocks=vision_blocks, llm_blocks=llm_blocks)
+
+
+BUILDERS: dict[str, Callable[..., Path]] = {
     "llava_clip": llava_clip,
     "llava_siglip": llava_siglip,
     "llava_next": llava_next,
@@ -446,4 +577,6 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "gemma3": gemma3,
     "internvl": internvl,
     "idefics3": idefics3,
+    "smolvlm": smolvlm,
 }
+WITH_OWN_CODE: dict[str, Callable[..., Path]] = {"hulu_med": hulu_med, "hulu_med_qwen2": hulu_med_qwen2}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 RUN = ["--tasks", "phantom-200", "--models", "zoo/llava-healthy"]
 
@@ -51,8 +52,14 @@ def result(output: Path, model: str = "zoo--llava-healthy", task: str = "phantom
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One whole run, shared by the tests that only read it. Returns the output folder."""
-    folder = tmp_path_factory.mktemp("finished")
-    done = harness("eval", *RUN, "--output", "out", folder=folder)
-    assert done.returncode == 0, done.stderr
+    """One whole run, shared by the tests that only read it, in every process. Returns the output folder."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    folder = shared / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (result(folder / "out") / "record.json").exists():
+            folder.mkdir()
+            done = harness("eval", *RUN, "--output", "out", folder=folder)
+            assert done.returncode == 0, done.stderr
     return folder / "out"

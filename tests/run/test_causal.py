@@ -20,6 +20,7 @@ from harness.causal_images import choose_donors, choose_images
 from harness.console import Console
 from harness.data.dataset import Dataset, Sample
 from harness.data.sources import load_dataset
+from harness.engines import LoadedEngine
 from harness.filing import judgement_settings
 from harness.options import EvalOptions
 from harness.plan import make_plan
@@ -208,7 +209,7 @@ def test_what_was_done_without_is_completed_and_nothing_else_changes(
     (planned,) = make_plan(["phantom-200"], ["zoo/llava-healthy"], options).runs
     before = read_json(result(output) / "record.json")
     monkeypatch.setattr(healthy, "generate", None, raising=False)  # nothing is asked again
-    record = run(planned, lambda: healthy, replace(options, causal=True), Console())
+    record = run(planned, lambda _: LoadedEngine(healthy), replace(options, causal=True), Console())
     assert set(by_place(record.causal)) == {CONNECTOR}
     assert record.cost.seconds["causal"] > 0
     after = comparable(read_json(result(output) / "record.json"))
@@ -218,7 +219,7 @@ def test_what_was_done_without_is_completed_and_nothing_else_changes(
     assert after == comparable(before)
     assert read_record(result(output) / "record.json") == record
 
-    def never() -> TransformersEngine:
+    def never(_questions: object) -> LoadedEngine:
         raise AssertionError("a finished run loads no model")
 
     assert run(planned, never, replace(options, causal=True), Console()) == record

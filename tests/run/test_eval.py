@@ -190,18 +190,11 @@ def test_again_does_nothing_and_ends_well(finished: Path) -> None:
     assert (result(finished) / "record.json").read_bytes() == before
 
 
-def test_two_runs_give_the_same_record(finished: Path, tmp_path: Path) -> None:
-    done = harness("eval", *RUN, "--output", "out", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    one, two = (read_json(result(folder) / "record.json") for folder in (finished, tmp_path / "out"))
-    assert comparable(one) == comparable(two)
-
-
 def test_batch_size_changes_no_answer(finished: Path, tmp_path: Path) -> None:
-    done = harness("eval", *RUN, "--output", "out", "--batch-size", "3", folder=tmp_path)
+    done = harness("eval", *RUN, "--output", "out", "--batch-size", "3", "--no-probe", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    one, two = (read_lines(result(folder) / "samples.jsonl") for folder in (finished, tmp_path / "out"))
-    for a, b in zip(one, two, strict=True):
+    one = [line for line in read_lines(result(finished) / "samples.jsonl") if line["split"] == "test"]
+    for a, b in zip(one, read_lines(result(tmp_path / "out") / "samples.jsonl"), strict=True):
         assert np.allclose(a["scores"], b["scores"], atol=1e-4)
         assert a["text"] == b["text"]
         top, second = sorted(a["scores"], reverse=True)[:2]

@@ -85,7 +85,7 @@ def test_wheel_runs_offline_in_a_folder_of_its_own(installed: Path, strange: Pat
     reason = (
         "its weights do not come with this installation; make them with `harness zoo build --only gemma3-"
     )
-    assert f"zoo/gemma3-healthy on phantom-200: skipped: zoo/gemma3-healthy: {reason}" in done.stdout
+    assert f"zoo/gemma3-healthy on phantom-200: skipped: {reason}" in done.stdout
 
 
 def test_wheel_takes_the_third_model_once_it_was_built(installed: Path, strange: Path) -> None:

@@ -1,0 +1,89 @@
+"""Load what a run needs: the engine that answers, the one that watches, and how well the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.console import Console
+from harness.model_availability import engine_of
+from harness.options import EvalOptions
+from model_adapters.card import ModelCard
+from model_adapters.interface import Engine, EngineParity, ModelError, Query
+from model_adapters.registry import load_engine
+
+PARITY_IMAGES = 8
+_PARITY_TOKENS = 8  # written freely, to be compared
+_WATCHING = "transformers"
+
+# Model arguments that mean the same to the engine that watches; the others are the answering engine's own.
+_SHARED_ARGUMENTS = {"system", "answer_prefix", "label_prefix", "revision", "dtype"}
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """A loaded engine; `parity` is None where it is itself the engine that others are compared with."""
+
+    engine: Engine
+    parity: EngineParity | None = None
+
+
+def inner_engine(engine: Engine) -> Engine:
+    """Return the engine whose layers are watched and may be changed: of two that share a run, the second."""
+    from model_adapters.watched_engine import AnsweringAndWatching
+
+    return engine.watching if isinstance(engine, AnsweringAndWatching) else engine
+
+
+def load_for_run(
+    card: ModelCard, options: EvalOptions, questions: Sequence[Query], console: Console
+) -> LoadedEngine:
+    """Load the engine that a run asks for.
+
+    With vLLM the first `questions` are put to the transformers engine as well, before any answer counts.
+    That engine stays where layers are to be watched; where not, it is gone before vLLM is loaded, so that one
+    model is in memory at a time.
+
+    Raises:
+        ModelError: the engine cannot be loaded, or with vLLM the one that it is compared with cannot be and
+            layers were to be watched.
+    """
+    console.say(f"loading {card.name}")
+    if engine_of(card, options) != "vllm":
+        return LoadedEngine(_load(card, options, options.engine))
+    from model_adapters.engine_parity import measure_parity, recorded_answers
+    from model_adapters.watched_engine import AnsweringAndWatching
+
+    if options.probe:
+        watching = _load(card, options, _WATCHING)
+        answering = _load(card, options, "vllm")
+        parity = measure_parity(answering, watching, questions, max_new_tokens=_PARITY_TOKENS)
+        return LoadedEngine(AnsweringAndWatching(answering, watching), parity)
+    try:
+        slow = _load(card, options, _WATCHING)
+    except ModelError as error:
+        parity = EngineParity(0, None, None, None, detail=f"not compared with transformers: {error}")
+        return LoadedEngine(_load(card, options, "vllm"), parity)
+    recorded = recorded_answers(slow, questions, max_new_tokens=_PARITY_TOKENS)
+    slow.close()
+    answering = _load(card, options, "vllm")
+    return LoadedEngine(
+        answering, measure_parity(answering, recorded, questions, max_new_tokens=_PARITY_TOKENS)
+    )
+
+
+def _load(card: ModelCard, options: EvalOptions, engine: str) -> Engine:
+    if card.classifier is not None:
+        engine = "auto"  # has one engine only
+    arguments = dict(options.model_args)
+    if engine == _WATCHING and engine_of(card, options) == "vllm":
+        arguments = {key: value for key, value in arguments.items() if key in _SHARED_ARGUMENTS}
+    return load_engine(
+        card,
+        engine=engine,
+        device=options.device,
+        batch_size=options.batch_size,
+        trust_remote_code=options.trust_remote_code,
+        offline=options.offline,
+        model_args=arguments,
+    )

@@ -1,0 +1,79 @@
+"""Which classifier is R, the ceiling that the vision layers are held against, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.cache import cache_folder
+from harness.data.dataset import Dataset
+from harness.data.progress import Step
+from harness.prompts import label_question
+from harness.training import training_images
+from model_adapters.card import ModelCard
+from model_adapters.interface import LabelScores, ModelError, Trainable
+from tasks.spec import SplitName
+
+BUILT_IN = "built-in"
+_AT_ONCE = 256
+
+
+def chosen_reference(name: str) -> ModelCard | None:
+    """Return the card of the classifier that is to be R; None for the built-in one.
+
+    Raises:
+        ModelError: the name stands for no classifier.
+    """
+    from model_adapters.registry import resolve
+
+    if name == BUILT_IN:
+        return None
+    found = resolve([name])
+    if len(found) != 1 or found[0].card.classifier is None:
+        raise ModelError(
+            f"--reference {name}: is no image classifier; there are {BUILT_IN} and those of the group `reference`"
+        )
+    return found[0].card
+
+
+def reference_scores(
+    card: ModelCard, dataset: Dataset, splits: tuple[SplitName, ...], *, seed: int, progress: Step
+) -> Mapping[SplitName, NDArray[np.float64]]:
+    """Train a card's classifier on the task, or read it back, and return its log-probabilities by split.
+
+    Each array has the shape (images, classes), in the order of the data set's samples.
+
+    Raises:
+        ModelError: it cannot be trained, or cannot score an image.
+    """
+    from model_adapters.registry import load_engine
+
+    engine = load_engine(card)
+    if not isinstance(engine, Trainable):
+        raise ModelError(f"{card.name}: the engine {card.engine} trains no classifier")
+    try:
+        with progress(f"reference {card.name}", engine.training_steps, unit="steps") as advance:
+            engine.train(
+                training_images(dataset), seed=seed, cache=cache_folder() / "classifiers", progress=advance
+            )
+        question = label_question(dataset.task, dataset.task.primary)
+        scores: dict[SplitName, NDArray[np.float64]] = {}
+        for name in splits:
+            samples = dataset.split(name)
+            rows = []
+            for first in range(0, len(samples), _AT_ONCE):
+                asked = [question.query(s.id, dataset.read(s)) for s in samples[first : first + _AT_ONCE]]
+                answers = engine.score(asked).scores
+                rows += [_row(card, query.id, found) for query, found in zip(asked, answers, strict=True)]
+            scores[name] = np.array(rows)
+        return scores
+    finally:
+        engine.close()
+
+
+def _row(card: ModelCard, image: str, scores: LabelScores) -> tuple[float, ...]:
+    if scores.error is not None:
+        raise ModelError(f"{card.name}: cannot score {image} ({scores.error})")
+    return scores.raw

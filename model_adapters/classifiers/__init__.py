@@ -1,0 +1,1 @@
+"""Image classifiers trained on a task's own images: the traditional references of the board."""

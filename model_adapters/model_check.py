@@ -1,0 +1,140 @@
+"""Prove that a model is understood: parts found, layers watched, tokens counted, scores its own.
+
+Every check that fails names the key of the card to look at. The pictures are noise, so nothing here depends
+on what the model knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from model_adapters.card import ModelCard
+from model_adapters.interface import Engine, LabelScores, ModelError, Query
+from model_adapters.registry import load_engine
+
+LETTERS = ("A", "B", "C", "D", "E")
+WORDS = ("normal", "benign", "malignant")
+_SIZES = ((64, 64), (160, 96), (96, 224))  # width, height in pixels
+_QUESTION = "What does the image show? Answer with one word: normal, benign or malignant."
+_WRITTEN = 4  # tokens
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `passed` is None where it could not be made, and `detail` says why."""
+
+    check: str
+    passed: bool | None
+    detail: str
+
+
+def check_model(
+    card: ModelCard,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    offline: bool = False,
+) -> tuple[Finding, ...]:
+    """Load a card's model and check it; the checks after one that the others need are not made.
+
+    Returns the findings in order. Nothing is raised for a model that is wrong: that is a finding.
+    """
+    try:
+        loaded = load_engine(
+            card, engine=engine, device=device, trust_remote_code=trust_remote_code, offline=offline
+        )
+    except ModelError as error:
+        return (Finding("loads", False, _without_name(error, card)),)
+    try:
+        return tuple(_findings(card, loaded))
+    finally:
+        loaded.close()
+
+
+def noise_queries(labels: tuple[str, ...] = WORDS) -> tuple[Query, ...]:
+    """Return the same question about pictures of noise of unequal sizes, wide, high and square."""
+    generator = np.random.default_rng(0)
+    return tuple(
+        Query(
+            f"{width}x{height}",
+            Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)),
+            _QUESTION,
+            labels,
+        )
+        for width, height in _SIZES
+    )
+
+
+def _findings(card: ModelCard, engine: Engine) -> Iterator[Finding]:
+    from model_adapters.inner_check import INNER_CHECKS
+    from model_adapters.transformers_engine import TransformersEngine
+
+    described = engine.description
+    millions = (
+        f"{described.parameters / 1e6:,.1f} million" if described.parameters else "an unknown number of"
+    )
+    what = f"{described.architecture}, {millions} parameters, {described.dtype} on {described.device}"
+    yield Finding("loads", True, what)
+    for remark in described.remarks:
+        yield Finding("card", False, remark)
+    if isinstance(engine, TransformersEngine):
+        for name, check in INNER_CHECKS.items():
+            yield _made(name, card, partial(check, engine))
+    else:
+        alone = f"the engine {described.engine} shows no layers: its records hold answers alone"
+        yield Finding("sites", None, alone)
+    if described.abilities.label_scores and described.abilities.reads_prompts:
+        yield _made("label scores", card, lambda: _scores(engine))
+    if described.abilities.generation:
+        yield _made("free text", card, lambda: _text(engine))
+
+
+def _made(name: str, card: ModelCard, check: Callable[[], str]) -> Finding:
+    """Make a check: it returns what it found, or raises `ModelError` where the model is not as it should be."""
+    try:
+        return Finding(name, True, check())
+    except ModelError as error:
+        return Finding(name, False, _without_name(error, card))
+
+
+def _without_name(error: ModelError, card: ModelCard) -> str:
+    return str(error).removeprefix(f"{card.name}: ")
+
+
+def _scores(engine: Engine) -> str:
+    """Check that scores do not depend on the company: together, alone, and in another order of the labels."""
+    queries = noise_queries()
+    together = [s.normalised for s in _scored(engine, queries)]
+    alone = [_scored(engine, [query])[0].normalised for query in queries]
+    turned = [s.normalised[::-1] for s in _scored(engine, noise_queries(WORDS[::-1]))]
+    pairs = [pair for other in (alone, turned) for pair in zip(together, other, strict=True)]
+    largest = max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
+    limit = 1e-3 if engine.description.dtype == "float32" else 0.25
+    if largest > limit:
+        raise ModelError(
+            f"label scores change by {largest:.2g} nats a token with the batch or the order of the labels "
+            f"({limit} is rounding); try attn_implementation: eager or dtype: float32 on the card"
+        )
+    return f"the same in a batch of unequal sizes and alone, within {largest:.1g} nats a token"
+
+
+def _scored(engine: Engine, queries: Sequence[Query]) -> tuple[LabelScores, ...]:
+    found = engine.score(queries).scores
+    for query, scores in zip(queries, found, strict=True):
+        if scores.error is not None:
+            raise ModelError(f"picture {query.id} has no scores ({scores.error})")
+    return found
+
+
+def _text(engine: Engine) -> str:
+    written = engine.generate(noise_queries(), max_new_tokens=_WRITTEN)
+    for one in written:
+        if one.error is not None:
+            raise ModelError(f"no text could be written ({one.error})")
+    return f"writes, for instance {written[0].text!r}"

@@ -1,0 +1,57 @@
+"""Any classifier with a card can be R; then its scores are those that it gives by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from harness.data.dataset import Dataset
+from harness.floors import floors_key, load_floors
+from harness.prompts import label_question
+from harness.reference_choice import chosen_reference
+from harness.training import training_images
+from model_adapters import reference
+from model_adapters.card import ModelCard
+from model_adapters.interface import ModelError
+from model_adapters.registry import load_engine
+from tests.run.test_references import TINY
+
+
+@pytest.fixture
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(reference, "RECIPE", reference.Recipe(width=8, steps=8, batch=16))
+    file = tmp_path / "tiny.yaml"
+    small = {**TINY, "classifier": {**TINY["classifier"], "image_size": 16}}
+    file.write_text(yaml.safe_dump(small))
+    found = chosen_reference(str(file))
+    assert found is not None
+    return found
+
+
+def test_r_is_the_chosen_classifier(phantom: Dataset, card: ModelCard, tmp_path: Path) -> None:
+    found = load_floors(phantom, cache=tmp_path / "floors", reference=card)
+    plain = load_floors(phantom, cache=tmp_path / "floors")
+    assert found.reference.detail == "a tiny ResNet"
+    assert found.key != plain.key
+    engine = load_engine(card)
+    engine.train(training_images(phantom), seed=0, cache=tmp_path / "again", progress=lambda count: None)
+    question = label_question(phantom.task, phantom.task.primary)
+    asked = [question.query(s.id, phantom.read(s)) for s in phantom.split("test")]
+    expected = np.array([scores.raw for scores in engine.score(asked).scores])
+    np.testing.assert_allclose(found.reference.scores["test"], expected, atol=1e-6)
+    np.testing.assert_array_equal(found.pixels.scores["test"], plain.pixels.scores["test"])
+
+
+def test_the_key_tells_classifiers_apart(phantom: Dataset, card: ModelCard) -> None:
+    wider = card.model_copy(update={"classifier": card.classifier.model_copy(update={"image_size": 32})})
+    assert len({floors_key(phantom, 0), floors_key(phantom, 0, card), floors_key(phantom, 0, wider)}) == 3
+
+
+def test_what_is_no_classifier_is_refused() -> None:
+    assert chosen_reference("built-in") is None
+    with pytest.raises(ModelError, match="is no image classifier"):
+        chosen_reference("zoo/llava-healthy")
