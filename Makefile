@@ -9,13 +9,14 @@ VENV_VLLM := .venv-vllm
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow test-vllm lint bench faultbench format clean
+.PHONY: help demo test test-slow models-page test-vllm lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
+	@echo "make models-page  docs/models.md anew: every card at tiny scale, and vLLM against transformers"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
 	@echo "make faultbench  plant faults and let the diagnosis find them (hours; goes on where it was), docs/faultbench.md"
@@ -37,7 +38,7 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
 
-# torch's build for the CPU is not on PyPI: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has it.
+# torch's build for the CPU is not on PyPI: point pip at PyTorch's own wheels (PIP_EXTRA_INDEX_URL) where needed.
 $(VENV_VLLM)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/patch_venv.py
 	$(PYTHON) -m venv $(VENV_VLLM)
 	$(VENV_VLLM)/bin/python -m pip install --quiet --quiet --constraint tests/vllm/constraints.txt \
@@ -47,6 +48,10 @@ $(VENV_VLLM)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/pa
 
 test-vllm: $(VENV_VLLM)/.installed
 	$(VENV_VLLM)/bin/python -m pytest tests/vllm
+
+models-page: $(VENV_VLLM)/.installed $(STAMP)
+	HARNESS_PARITY_OUT=$(CURDIR)/tests/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm
+	HARNESS_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cards
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,12 +9,16 @@ from harness.console import Console
 from harness.model_availability import engine_of
 from harness.options import EvalOptions
 from model_adapters.card import ModelCard
+from model_adapters.device_memory import has_gpu
 from model_adapters.interface import Engine, EngineParity, ModelError, Query
 from model_adapters.registry import load_engine
 
 PARITY_IMAGES = 8
 _PARITY_TOKENS = 8  # written freely, to be compared
 _WATCHING = "transformers"
+
+# Of the GPU's memory, what vLLM may take where a second engine watches on the same one.
+_SHARED_MEMORY = "0.45"
 
 # Model arguments that mean the same to the engine that watches; the others are the answering engine's own.
 _SHARED_ARGUMENTS = {"system", "answer_prefix", "label_prefix", "revision", "dtype"}
@@ -76,8 +80,11 @@ def _load(card: ModelCard, options: EvalOptions, engine: str) -> Engine:
     if card.classifier is not None:
         engine = "auto"  # has one engine only
     arguments = dict(options.model_args)
-    if engine == _WATCHING and engine_of(card, options) == "vllm":
-        arguments = {key: value for key, value in arguments.items() if key in _SHARED_ARGUMENTS}
+    if engine_of(card, options) == "vllm":
+        if engine == _WATCHING:
+            arguments = {key: value for key, value in arguments.items() if key in _SHARED_ARGUMENTS}
+        elif options.probe and has_gpu():
+            arguments.setdefault("gpu_memory_utilization", _SHARED_MEMORY)
     return load_engine(
         card,
         engine=engine,

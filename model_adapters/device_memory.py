@@ -36,6 +36,13 @@ def device_memory(device: str) -> DeviceMemory:
     return _machine()  # Apple's GPU shares the machine's memory
 
 
+def has_gpu() -> bool:
+    """Tell whether CUDA has a device here."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _machine() -> DeviceMemory:
     import psutil
 

@@ -272,6 +272,9 @@ class TransformersEngine:
 
     def _generate_batch(self, queries: Sequence[Query], max_new_tokens: int) -> list[Generation]:
         batch = self._prepare(queries)
+        if self.card.generation.repetition_penalty != 1 and len(set(batch.lengths.tolist())) > 1:
+            # Before transformers 5.23 the penalty also falls on what pads a shorter prompt: often the turn's end.
+            return [self._generate_batch([query], max_new_tokens)[0] for query in queries]
         ends, tokenizer = self._end_ids, self._processor.tokenizer
         settings = greedy(max_new_tokens, ends, tokenizer, self.card.generation)
         written = self._model.generate(**batch.inputs, **settings)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from model_adapters.card import ClassifierSettings
 from model_adapters.classifiers.identity import pretrained_folder
+from model_adapters.classifiers.training_parts import torch_threads
 from model_adapters.interface import ModelError
 from model_adapters.transformers_load import load_config, quiet
 
@@ -68,7 +69,7 @@ def build(
         ModelError: the kind, a key of its configuration, or the picture size is wrong, or the pretrained
             weights are missing, of another kind, or not all there.
     """
-    with quiet(), seeded(seed, torch.device("cpu")):
+    with quiet(), torch_threads(), seeded(seed, torch.device("cpu")):
         if settings.pretrained is None:
             network = _from_scratch(settings, classes, name)
         else:
@@ -95,9 +96,24 @@ def _from_scratch(settings: ClassifierSettings, classes: int, name: str) -> Any:
     from transformers import AutoModelForImageClassification
 
     try:
-        return AutoModelForImageClassification.from_config(_configuration(settings, classes, name))
+        network = AutoModelForImageClassification.from_config(_configuration(settings, classes, name))
     except _BUILD_ERRORS as error:
         raise ModelError(f"{name}: classifier.configuration makes no network ({_one_line(error)})") from error
+    _start_batch_norms(network)
+    return network
+
+
+@torch.no_grad()
+def _start_batch_norms(network: nn.Module) -> None:
+    """Let batch norms start as they commonly do, where the library draws their scales around 0.
+
+    It does so for EfficientNet, whose signal then vanishes on its way: made for weights that are read, such
+    a network cannot be trained from scratch. Scales that are all 0 or all 1 are meant.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.weight.unique().numel() > 1:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 def _configuration(settings: ClassifierSettings, classes: int, name: str) -> Any:

@@ -132,9 +132,7 @@ def _read(
 ) -> tuple[Pixels, Pixels]:
     for split, labelled, needed in (("train", images.train, 2), ("validation", images.validation, 1)):
         if len(labelled) < needed:  # batch norms see no variance in a single picture
-            raise ModelError(
-                f"{len(labelled)} {split} images; an image classifier is trained with {needed} or more"
-            )
+            raise ModelError(f"{split} images: {len(labelled)}; an image classifier needs {needed} or more")
     drawn = torch.randperm(len(images.validation), generator=generator)[: recipe.validation]
     chosen = np.sort(drawn.numpy())
     return _pixels(images.train, np.arange(len(images.train)), side), _pixels(images.validation, chosen, side)

@@ -75,10 +75,9 @@ def parity(tiny: TinyModel, found: Mapping[str, Mapping[str, Any]]) -> str:
     one = found.get(tiny.builder)
     if one is None or one.get("top1_agreement") is None:
         return UNMEASURED
-    return (
-        f"{100 * one['top1_agreement']:.0f}% same label, {one['largest_difference']:.3f} nats at most, "
-        f"{one['images']} images"
-    )
+    largest = one["largest_difference"]
+    apart = f"{largest:.3f} nats at most" if largest >= 0.001 else "under 0.001 nats"
+    return f"{100 * one['top1_agreement']:.0f}% same label, {apart}, {one['images']} images"
 
 
 def render(rows: list[Row]) -> str:

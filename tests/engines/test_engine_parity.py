@@ -30,6 +30,8 @@ def test_it_equals_a_plain_computation(tiny_engine):
     assert measured.same_text == same / len(ASKED)
     assert measured.largest_difference == pytest.approx(largest, abs=1e-4)
     assert measured.detail is None
+    swapped = measure_parity(slow, fast, ASKED, max_new_tokens=3)
+    assert swapped.largest_difference == pytest.approx(largest, abs=1e-4)
 
 
 def test_an_engine_agrees_with_itself(tiny_engine):

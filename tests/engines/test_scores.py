@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from model_adapters import label_scoring
+from model_adapters.card import GenerationSettings
 from model_adapters.interface import ModelError, Query
+from model_adapters.registry import load_engine, resolve
 from tests.engines.plain import picture, plain_model, queries
 from tests.engines.tiny_models import BUILDERS, WITH_OWN_CODE
 
@@ -101,6 +103,21 @@ def test_a_picture_that_the_processor_refuses_fails_alone(tiny_engine):
     for one, two in zip(alone, [s for s in seen.scores if s.error is None], strict=True):
         np.testing.assert_allclose(one.raw, two.raw, atol=1e-4)
     assert engine.generate(asked, max_new_tokens=2)[2].error
+
+
+def test_a_penalty_on_repetition_does_not_fall_on_the_padding_of_a_batch(tiny_folder):
+    """The end of a turn is also the padding of many models: what pads a shorter prompt was never said in it."""
+    card = resolve([str(tiny_folder("llava_clip"))])[0].card
+    card = card.model_copy(update={"generation": GenerationSettings(repetition_penalty=50.0)})
+    together, alone = (load_engine(card, device="cpu", batch_size=size) for size in (8, 1))
+    asked = queries()
+    said = alone._prepare([asked[0]]).inputs["input_ids"][0]
+    first = int(alone._model(**alone._prepare([asked[0]]).inputs).logits[0, -1].argmax())
+    assert first not in said
+    for engine in (together, alone):
+        engine._processor.tokenizer.pad_token_id = first  # so that the penalty on it would be seen at once
+    texts = alone.generate(asked, max_new_tokens=4)
+    assert together.generate(asked, max_new_tokens=4) == texts
 
 
 def test_scoring_leaves_no_trace_in_global_state(tiny_engine):

@@ -1,0 +1,51 @@
+"""Whole runs with vLLM answering: on its own, and with transformers watching the layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.run.conftest import harness, read_json, read_lines, result
+
+MODEL = "zoo/qwen2.5-vl-healthy"
+FOLDER = "zoo--qwen2.5-vl-healthy"
+
+
+def evaluate(folder: Path, output: str, *options: str) -> Path:
+    done = harness(
+        *("eval", "--tasks", "phantom-200", "--models", MODEL, "--output", output, *options), folder=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return result(folder / output, FOLDER)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def test_vllm_answers_and_transformers_watches(folder):
+    few = ("--floors", "task", "--no-answer-target")
+    fast = evaluate(folder, "fast", *few, "--engine", "vllm", "--model-args", "enforce_eager=true")
+    slow = evaluate(folder, "slow", *few)
+    one, two = (read_json(path / "record.json") for path in (fast, slow))
+    assert (one["model"]["engine"], one["model"]["watched_by"]) == ("vllm", "transformers")
+    parity = one["model"]["parity"]
+    assert (parity["images"], parity["top1_agreement"], parity["same_text"]) == (8, 1.0, 1.0)
+    assert parity["largest_difference"] < 1e-3
+    assert two["model"]["parity"] is None
+    assert one["diagnosis"]["verdict"] == two["diagnosis"]["verdict"]
+    for a, b in zip(*(read_lines(path / "samples.jsonl") for path in (fast, slow)), strict=True):
+        np.testing.assert_allclose(a["scores"], b["scores"], atol=1e-3)
+        assert a["text"] == b["text"]
+    assert one["probes"] == two["probes"]  # of the same features
+
+
+def test_answers_alone_are_compared_before_they_count(folder):
+    limits = ("--no-probe", "--limit", "20", "--model-args", "enforce_eager=true")
+    record = read_json(evaluate(folder, "alone", "--engine", "vllm", *limits) / "record.json")
+    assert record["model"]["watched_by"] is None
+    assert record["model"]["parity"]["top1_agreement"] == 1.0
+    assert record["health"] is None
