@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.sweep import SweepOutcome
 
 _BARS = "▁▂▃▄▅▆▇█"
+_LISTED_AGAIN = 5  # runs that were skipped, after the results; the plan lists all
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -69,10 +70,11 @@ def result_table(outcome: SweepOutcome) -> None:
     )
     if rows:
         print_table("Results (accuracy in %, 95% interval)", headings, rows)
-    marks = [
-        *(f"{planned.title}: failed: {reason}" for planned, reason in outcome.failures),
-        *(f"{planned.title}: skipped: {planned.reason}" for planned in outcome.skipped),
-    ]
+    marks = [f"{planned.title}: failed: {reason}" for planned, reason in outcome.failures]
+    if len(outcome.skipped) <= _LISTED_AGAIN:
+        marks += [f"{planned.title}: skipped: {planned.reason}" for planned in outcome.skipped]
+    else:
+        marks.append(f"{len(outcome.skipped)} runs were skipped; the plan above says why")
     if marks:
         sys.stdout.write("\n".join(marks) + "\n")
     if any(not record.task.official_data for _, record in outcome.records):

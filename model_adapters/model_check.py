@@ -6,7 +6,7 @@ on what the model knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,6 +40,7 @@ def check_model(
     device: str = "auto",
     trust_remote_code: bool = False,
     offline: bool = False,
+    model_args: Mapping[str, str] | None = None,
 ) -> tuple[Finding, ...]:
     """Load a card's model and check it; the checks after one that the others need are not made.
 
@@ -47,7 +48,12 @@ def check_model(
     """
     try:
         loaded = load_engine(
-            card, engine=engine, device=device, trust_remote_code=trust_remote_code, offline=offline
+            card,
+            engine=engine,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            offline=offline,
+            model_args=model_args,
         )
     except ModelError as error:
         return (Finding("loads", False, _without_name(error, card)),)

@@ -9,15 +9,14 @@ from typing import Literal
 
 import click
 
+from harness.cli.parsing import model_args as parse_model_args
+from harness.cli.parsing import split
+
 READOUTS = ("linear", "paper")
 
 
-def _split(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
 def _readouts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    names = _split(value)
+    names = split(value)
     unknown = [name for name in names if name not in READOUTS]
     if unknown or not names:
         raise click.BadParameter(f"'{value}' names no readout; there are {', '.join(READOUTS)}")
@@ -30,13 +29,6 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     if not value.isdigit() or int(value) < 1:
         raise click.BadParameter(f"'{value}' is neither 'auto' nor a number of images above 0")
     return int(value)
-
-
-def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in _split(value)]
-    if any(not (key and equals) for key, equals, _ in pairs):
-        raise click.BadParameter(f"'{value}' must be written key=value,key=value")
-    return {key: text for key, _, text in pairs}
 
 
 @click.command("eval")
@@ -106,7 +98,11 @@ def _model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[
     "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
 )
 @click.option(
-    "--model-args", default="", callback=_model_args, metavar="k=v,…", help="Passed to the model's loader."
+    "--model-args",
+    default="",
+    callback=parse_model_args,
+    metavar="k=v,…",
+    help="Passed to the model's loader.",
 )
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -187,7 +183,7 @@ def eval_command(
     )
     try:
         chosen_reference(reference)
-        plan = make_plan(_split(tasks), _split(models), options)
+        plan = make_plan(split(tasks), split(models), options)
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error
     plan_table(plan)

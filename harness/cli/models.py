@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.parsing import model_args
+
 if TYPE_CHECKING:
     from model_adapters.model_check import Finding
 
@@ -72,11 +74,20 @@ def show_command(name: str, as_json: bool) -> None:
     show_default=True,
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--model-args", default="", callback=model_args, metavar="k=v,…", help="Passed to the model's loader."
+)
 @click.option("--offline", is_flag=True, help="Never reach for the network.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's own code run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def check_command(
-    name: str, engine: str, device: str, offline: bool, trust_remote_code: bool, as_json: bool
+    name: str,
+    engine: str,
+    device: str,
+    model_args: dict[str, str],
+    offline: bool,
+    trust_remote_code: bool,
+    as_json: bool,
 ) -> int:
     """Load the model NAME and prove that its card is right and that its layers can be watched.
 
@@ -90,7 +101,12 @@ def check_command(
     reports = []
     for selected in resolve([name]):
         findings = check_model(
-            selected.card, engine=engine, device=device, trust_remote_code=trust_remote_code, offline=offline
+            selected.card,
+            engine=engine,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            offline=offline,
+            model_args=model_args,
         )
         failed = failed or any(finding.passed is False for finding in findings)
         reports.append((selected.card.name, findings))
