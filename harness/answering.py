@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from harness.engines import LoadedEngine
-from leaderboard.record import ModelPart, ParityPart, UsagePart
+from leaderboard.record import Condition, ModelPart, ParityPart, UsagePart
 from leaderboard.scoring import Headline
 from model_adapters.card import ModelCard
+from model_adapters.finetune.tuned import TunedModel, tuned_by
 from model_adapters.interface import Engine, Metered, ModelDescription, Usage
 from tasks.spec import TaskSpec
 
@@ -21,6 +22,8 @@ class Answering:
     part: ModelPart
     description: ModelDescription
     headline: Headline
+    condition: Condition = "released"
+    tuned: TunedModel | None = None
     usage: UsagePart | None = None
 
 
@@ -53,7 +56,8 @@ def answering_model(card: ModelCard, task: TaskSpec, loaded: LoadedEngine, befor
         remarks=description.remarks,
     )
     usage = _difference(usage_so_far(engine), before)
-    return Answering(part, description, "generated" if by_text else "scores", usage)
+    headline: Headline = "generated" if by_text else "scores"
+    return Answering(part, description, headline, card.condition, tuned_by(card), usage)
 
 
 def _difference(after: Usage | None, before: Usage | None) -> UsagePart | None:

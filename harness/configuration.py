@@ -33,11 +33,13 @@ _NO_INFLUENCE = {
     "requires",
     "unverified",
     "trained_on",
+    "adapter",  # a part of the revision
 }
 # Keys that cards did not always have: left out where they say nothing, so that older stores are continued.
 _LATER = {"quantisation", "generation", "endpoint", "classifier"}
-# What a server's settings say about speed and money alone.
-_SERVER_WITHOUT_INFLUENCE = {
+# What settings of a server or of vLLM say about speed, memory and money alone.
+_SETTINGS_WITHOUT_INFLUENCE = {
+    "gpu_memory_utilization",
     "api_key_env",
     "timeout",
     "timeout_seconds",
@@ -62,7 +64,7 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
         "model": {
             **_influential(card),
             "revision": _revision(card, options),
-            "model_args": _without_server(dict(sorted(options.model_args.items()))),
+            "model_args": _influential_settings(dict(sorted(options.model_args.items()))),
         },
         "task": {
             "id": dataset.task.id,
@@ -92,16 +94,16 @@ def _influential(card: ModelCard) -> dict[str, Any]:
     stated = card.model_dump(mode="json", include=_LATER, exclude_defaults=True)
     kept = {key: value for key, value in content.items() if key not in _LATER or key in stated}
     if card.endpoint is not None:
-        kept["endpoint"] = _without_server(kept["endpoint"])
+        kept["endpoint"] = _influential_settings(kept["endpoint"])
+    if card.classifier is not None:  # the revision says what is there, wherever the folder lies
+        kept["classifier"] = {k: v for k, v in kept["classifier"].items() if k != "pretrained"}
     return kept
 
 
-def _without_server(settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what changes no answer; of a server's address only a hash enters, for it may be private."""
-    kept = {key: value for key, value in settings.items() if key not in _SERVER_WITHOUT_INFLUENCE}
-    if "base_url" in kept:
-        kept["base_url"] = _hash(kept["base_url"])
-    return kept
+def _influential_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no answer; of a server's address and of a path only a hash enters."""
+    kept = {key: value for key, value in settings.items() if key not in _SETTINGS_WITHOUT_INFLUENCE}
+    return {key: _hash(v) if key in ("base_url", "pretrained") else v for key, v in kept.items()}
 
 
 def _revision(card: ModelCard, options: EvalOptions) -> str:

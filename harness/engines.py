@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from harness.console import Console
 from harness.model_availability import engine_of
@@ -13,9 +15,13 @@ from model_adapters.device_memory import has_gpu
 from model_adapters.interface import Engine, EngineParity, ModelError, Query
 from model_adapters.registry import load_engine
 
+if TYPE_CHECKING:
+    from model_adapters.engine_parity import RecordedAnswers
+
 PARITY_IMAGES = 8
 _PARITY_TOKENS = 8  # written freely, to be compared
 _WATCHING = "transformers"
+_ELSEWHERE = "compared on another task of the same command"
 
 # Of the GPU's memory, what vLLM may take where a second engine watches on the same one.
 _SHARED_MEMORY = "0.45"
@@ -55,25 +61,61 @@ def load_for_run(
     console.say(f"loading {card.name}")
     if engine_of(card, options) != "vllm":
         return LoadedEngine(_load(card, options, options.engine))
-    from model_adapters.engine_parity import measure_parity, recorded_answers
+    from model_adapters.engine_parity import measure_parity
     from model_adapters.watched_engine import AnsweringAndWatching
 
-    if options.probe:
-        watching = _load(card, options, _WATCHING)
-        answering = _load(card, options, "vllm")
-        parity = measure_parity(answering, watching, questions, max_new_tokens=_PARITY_TOKENS)
-        return LoadedEngine(AnsweringAndWatching(answering, watching), parity)
+    with ExitStack() as failing:  # nothing stays in memory where the next step fails
+        if options.probe:
+            watching = _closed_by(failing, _load(card, options, _WATCHING))
+            answering = _closed_by(failing, _load(card, options, "vllm"))
+            parity = measure_parity(answering, watching, questions, max_new_tokens=_PARITY_TOKENS)
+            loaded = LoadedEngine(AnsweringAndWatching(answering, watching), parity)
+        else:
+            recorded = _answers_of_watching(card, options, questions)
+            answering = _closed_by(failing, _load(card, options, "vllm"))
+            parity = (
+                EngineParity(0, None, None, None, detail=f"not compared with transformers: {recorded}")
+                if isinstance(recorded, ModelError)
+                else measure_parity(answering, recorded, questions, max_new_tokens=_PARITY_TOKENS)
+            )
+            loaded = LoadedEngine(answering, parity)
+        failing.pop_all()
+        return loaded
+
+
+def compared_anew(loaded: LoadedEngine, questions: Sequence[Query]) -> LoadedEngine:
+    """Return an engine that goes on to another task, compared on that task's questions.
+
+    One that answers alone was compared before it was loaded and keeps that; `detail` says where it is from.
+    """
+    from model_adapters.engine_parity import measure_parity
+    from model_adapters.watched_engine import AnsweringAndWatching
+
+    engine, parity = loaded.engine, loaded.parity
+    if isinstance(engine, AnsweringAndWatching):
+        parity = measure_parity(engine.answering, engine.watching, questions, max_new_tokens=_PARITY_TOKENS)
+    elif parity is not None and _ELSEWHERE not in (parity.detail or ""):
+        parity = replace(parity, detail="; ".join(filter(None, (parity.detail, _ELSEWHERE))))
+    return replace(loaded, parity=parity)
+
+
+def _answers_of_watching(
+    card: ModelCard, options: EvalOptions, questions: Sequence[Query]
+) -> RecordedAnswers | ModelError:
+    """Return what the transformers engine answers, or why it cannot be loaded; it is gone afterwards."""
+    from model_adapters.engine_parity import recorded_answers
+
     try:
         slow = _load(card, options, _WATCHING)
     except ModelError as error:
-        parity = EngineParity(0, None, None, None, detail=f"not compared with transformers: {error}")
-        return LoadedEngine(_load(card, options, "vllm"), parity)
-    recorded = recorded_answers(slow, questions, max_new_tokens=_PARITY_TOKENS)
-    slow.close()
-    answering = _load(card, options, "vllm")
-    return LoadedEngine(
-        answering, measure_parity(answering, recorded, questions, max_new_tokens=_PARITY_TOKENS)
-    )
+        return error
+    with closing(slow):
+        return recorded_answers(slow, questions, max_new_tokens=_PARITY_TOKENS)
+
+
+def _closed_by(stack: ExitStack, engine: Engine) -> Engine:
+    stack.callback(engine.close)
+    return engine
 
 
 def _load(card: ModelCard, options: EvalOptions, engine: str) -> Engine:

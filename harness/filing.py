@@ -20,6 +20,7 @@ from harness.sample_lines import sample_lines
 from harness.scores import score_run
 from harness.store import RunStore, write_atomically
 from harness.timing import Timing
+from harness.tuning_halves import tuning_part
 from harness.watched import Watched
 from leaderboard import scoring
 from leaderboard.record import (
@@ -32,6 +33,7 @@ from leaderboard.record import (
 )
 from leaderboard.samples import dump_lines
 from leaderboard.verdict import diagnosis_settings
+from model_adapters.interface import ModelDescription
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -88,7 +90,8 @@ def file_record(
         error=error,
         model=answering.part,
         task=_task_part(dataset),
-        condition="released",
+        condition=answering.condition,
+        tuning=tuning_part(answering.tuned, dataset),
         answers=scores.answers,
         health=scores.health,
         probes=scores.probes,
@@ -147,14 +150,17 @@ def _cost(answering: Answering, images: ask.AskedImages, timing: Timing) -> Cost
         images_per_second=round(len(images.observed) / spent, 2) if spent > 0 else None,
         peak_memory_bytes=peak,
         device=answering.description.device,
-        device_memory_bytes=_device_memory(answering.description.device),
+        device_memory_bytes=_device_memory(answering.description),
         usage=answering.usage,
     )
 
 
-def _device_memory(device: str) -> int | None:
-    """Return the most that this process had in use on its GPUs since it began, None without one."""
-    if not device.startswith("cuda"):
+def _device_memory(description: ModelDescription) -> int | None:
+    """Return the most that this process had in use on its GPUs since it began.
+
+    None without one, and with vLLM, whose model is in processes of its own.
+    """
+    if not description.device.startswith("cuda") or description.engine == "vllm":
         return None
     import torch
 

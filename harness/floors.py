@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +80,7 @@ def load_floors(
     cache: Path | None = None,
     progress: Step = silent,
     reference: ModelCard | None = None,
+    offline: bool = False,
 ) -> Floors:
     """Return the task's floors, from the cache or computed and then kept there.
 
@@ -91,6 +93,7 @@ def load_floors(
         cache: folder, `cache_folder()` by default.
         progress: opens a step of known length, as `Console.step` does.
         reference: card of the classifier that is to be R; None for the built-in one.
+        offline: never reach for the network for what that classifier starts from.
 
     Raises:
         DataError: a split has no image.
@@ -99,7 +102,7 @@ def load_floors(
     for name in SPLITS:
         if not dataset.split(name):
             raise DataError(f"{dataset.task.id}: no {name} image, so no reference can be trained or compared")
-    key = floors_key(dataset, seed, reference)
+    key = floors_key(dataset, seed, reference, offline=offline)
     path = (cache or cache_folder()) / "floors" / f"{key}.npz"
     lock = FileLock(f"{path}.lock")
     try:
@@ -107,18 +110,20 @@ def load_floors(
         lock.acquire()
     except OSError as error:
         _log.warning("%s: the floors cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-        return compute_floors(dataset, key, seed=seed, progress=progress, card=reference)
+        return compute_floors(dataset, key, seed=seed, progress=progress, card=reference, offline=offline)
     try:
         floors = _read(path, key)
         if floors is None:
-            floors = compute_floors(dataset, key, seed=seed, progress=progress, card=reference)
+            floors = compute_floors(
+                dataset, key, seed=seed, progress=progress, card=reference, offline=offline
+            )
             _write(path, floors)
     finally:
         lock.release()
     return floors
 
 
-def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None) -> str:
+def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None, *, offline: bool = False) -> str:
     """Return the hash of everything the floors depend on: images, splits, groups, recipe, versions, seed."""
     import sklearn
     import torch
@@ -137,12 +142,18 @@ def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None) -> 
         "samples": [[s.id, s.split, s.label, s.group, s.pixel_hash] for s in dataset.samples],
     }
     if chosen is not None:
-        parts["reference"] = [chosen.name, card_revision(chosen)]
+        parts["reference"] = [chosen.name, card_revision(chosen, offline=offline), version("transformers")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def compute_floors(
-    dataset: Dataset, key: str, *, seed: int = 0, progress: Step = silent, card: ModelCard | None = None
+    dataset: Dataset,
+    key: str,
+    *,
+    seed: int = 0,
+    progress: Step = silent,
+    card: ModelCard | None = None,
+    offline: bool = False,
 ) -> Floors:
     """Compute the floors; see `load_floors`."""
     from model_adapters import reference
@@ -163,7 +174,7 @@ def compute_floors(
     scores: Mapping[SplitName, NDArray[np.float64]]
     if card is not None:
         detail = card.title or card.name
-        scores = reference_scores(card, dataset, PREDICTED, seed=seed, progress=progress)
+        scores = reference_scores(card, dataset, PREDICTED, seed=seed, progress=progress, offline=offline)
     else:
         detail = reference.NAME
         with progress("reference", 1, unit="fits") as advance:

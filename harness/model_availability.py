@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
@@ -58,6 +59,7 @@ def why_unavailable(model: Selected, options: EvalOptions, around: Surroundings)
         return f"the engine {engine} is not part of this version; there are {', '.join(ENGINES)}"
     reasons = [
         *_installation(engine),
+        *_server(card, options, engine),
         *_remote_code(model, options, engine),
         *_weights(card, options, around, engine),
         *_memory(card, options, around, engine),
@@ -70,6 +72,17 @@ def _installation(engine: str) -> list[str]:
         module, extra = _EXTRAS[engine]
         if find_spec(module) is None:
             return [f"{module} is not installed: pip install 'mllm-harness[{extra}]'"]
+    return []
+
+
+def _server(card: ModelCard, options: EvalOptions, engine: str) -> list[str]:
+    if engine != "openai":
+        return []
+    if card.endpoint is None and not options.model_args.get("base_url"):
+        return ["no server is named: add --model-args base_url=http://host:port/v1"]
+    variable = options.model_args.get("api_key_env") or (card.endpoint and card.endpoint.api_key_env)
+    if variable and not os.environ.get(variable, "").strip():
+        return [f"the environment variable {variable} holds no key"]
     return []
 
 
@@ -93,6 +106,8 @@ def _weights(card: ModelCard, options: EvalOptions, around: Surroundings, engine
         return []
     if engine not in _LOCAL:
         return []
+    if card.endpoint is not None:
+        return [f"its card names a server and no weights for the engine {engine}; leave --engine out"]
     if card.hub_id is not None:
         size = (card.memory_gb or 0.0) / 1.2  # a card states a fifth more than the weights
         return _hub(card.hub_id, card.revision or "main", size, card.gated, options, around)

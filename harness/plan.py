@@ -33,7 +33,8 @@ class PlannedRun:
     @property
     def title(self) -> str:
         """The run's name in messages."""
-        return f"{self.card.name} on {self.task.id}"
+        tuned = "" if self.card.adapter is None else f"@{self.card.condition}"
+        return f"{self.card.name}{tuned} on {self.task.id}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def make_plan(tasks: Sequence[str], models: Sequence[str], options: EvalOptions)
                 PlannedRun(
                     task=task,
                     card=model.card,
-                    folder=result_folder(options.output, model.card.name, task.id),
+                    folder=result_folder(options.output, model.card.name, task.id, model.card.condition),
                     named=model.named and task_named,
                     reason=reason,
                 )

@@ -39,7 +39,13 @@ def chosen_reference(name: str) -> ModelCard | None:
 
 
 def reference_scores(
-    card: ModelCard, dataset: Dataset, splits: tuple[SplitName, ...], *, seed: int, progress: Step
+    card: ModelCard,
+    dataset: Dataset,
+    splits: tuple[SplitName, ...],
+    *,
+    seed: int,
+    progress: Step,
+    offline: bool = False,
 ) -> Mapping[SplitName, NDArray[np.float64]]:
     """Train a card's classifier on the task, or read it back, and return its log-probabilities by split.
 
@@ -50,10 +56,10 @@ def reference_scores(
     """
     from model_adapters.registry import load_engine
 
-    engine = load_engine(card)
-    if not isinstance(engine, Trainable):
-        raise ModelError(f"{card.name}: the engine {card.engine} trains no classifier")
+    engine = load_engine(card, offline=offline)
     try:
+        if not isinstance(engine, Trainable):
+            raise ModelError(f"{card.name}: the engine {card.engine} trains no classifier")
         with progress(f"reference {card.name}", engine.training_steps, unit="steps") as advance:
             engine.train(
                 training_images(dataset), seed=seed, cache=cache_folder() / "classifiers", progress=advance

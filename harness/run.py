@@ -26,6 +26,7 @@ from harness.run_floors import run_floors
 from harness.store import RunStore
 from harness.timing import Timing, time_by_step
 from harness.training import train_engine
+from harness.tuning_halves import without_tuned_images
 from harness.watched import Watched
 from leaderboard.record import Record
 from model_adapters.interface import Engine, Query, Trainable
@@ -45,7 +46,9 @@ def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console)
         dataset = _load_data(planned, options, console)
     configuration = make_configuration(planned.card, dataset, options)
     reference = chosen_reference(options.reference)
-    key = floors_key(dataset, options.seed, reference) if options.probe else None
+    key = None
+    if options.probe:
+        key = floors_key(dataset, options.seed, reference, offline=options.offline)
     settings = judgement_settings(options, key)
     with RunStore(planned.folder, configuration, overwrite=options.overwrite) as store:
         done = finished_record(store, settings)
@@ -92,15 +95,18 @@ def _first_questions(dataset: Dataset) -> tuple[Query, ...]:
 
 
 def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:
-    return load_dataset(
-        planned.task,
-        data_dir=options.data_dir,
-        offline=options.offline,
-        assume_yes=options.assume_yes,
-        limit=options.limit,
-        max_train=options.max_train,
-        progress=console.step,
-    )
+    def load(max_train: int | None) -> Dataset:
+        return load_dataset(
+            planned.task,
+            data_dir=options.data_dir,
+            offline=options.offline,
+            assume_yes=options.assume_yes,
+            limit=options.limit,
+            max_train=max_train,
+            progress=console.step,
+        )
+
+    return without_tuned_images(planned.card, planned.task, load, options.max_train)
 
 
 def _answer(

@@ -46,7 +46,13 @@ def run_floors(
     """
     with timing.of("floors"):
         chosen = chosen_reference(options.reference)
-        floors = load_floors(dataset, seed=options.seed, progress=console.step, reference=chosen)
+        floors = load_floors(
+            dataset,
+            seed=options.seed,
+            progress=console.step,
+            reference=chosen,
+            offline=options.offline,
+        )
     named = (floors.reference, floors.pixels, floors.majority)
     details: dict[str, str] = {floor.name: floor.detail for floor in named}
     p_values: dict[str, float | None] = {floor.name: floor.permutation_p for floor in named}

@@ -9,7 +9,7 @@ from itertools import groupby
 from harness.board import collect
 from harness.console import Console
 from harness.data.dataset import DataError
-from harness.engines import LoadedEngine, load_for_run
+from harness.engines import LoadedEngine, compared_anew, load_for_run
 from harness.options import EvalOptions
 from harness.plan import Plan, PlannedRun
 from harness.run import run
@@ -47,6 +47,8 @@ class _LoadOnce:
             self.close()
         if self._loaded is None:
             self._loaded = load_for_run(self._card, self._options, questions, self._console)
+        else:
+            self._loaded = compared_anew(self._loaded, questions)
         return self._loaded
 
     def close(self) -> None:
@@ -61,7 +63,7 @@ def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
     failures = [(planned, planned.reason or "") for planned in plan.failures]
     for planned, reason in failures:
         console.say(f"{planned.title}: cannot run: {reason}")
-    for _, runs in groupby(plan.to_run, key=lambda planned: planned.card.name):
+    for _, runs in groupby(plan.to_run, key=lambda planned: planned.card):
         group = tuple(runs)
         engine = _LoadOnce(group[0].card, options, console)
         try:

@@ -69,6 +69,27 @@ class ModelPart(Part):
     remarks: tuple[str, ...] = ()
 
 
+class TuningPart(Part):
+    """On what a fine-tuned model was tuned, and whether its probes saw the same images.
+
+    `disjoint` says that no image of the probes' training, nor of its patient or near-duplicates, could be
+    tuned on; else `n_shared` of them could. `n_test_shared` counts the test images of which that holds: none,
+    unless the task splits its images otherwise than `task`. `settings` is a hash of all tuning settings.
+    """
+
+    task: str
+    task_version: int
+    part: Literal["language", "vision"]
+    base_revision: str
+    settings: str
+    n_tuning: int  # images that were tuned on
+    steps: int  # that were taken; the weights are those after `kept` of them
+    kept: int
+    disjoint: bool
+    n_shared: int
+    n_test_shared: int
+
+
 class TaskPart(Part):
     """Which images were asked about. `official_data` is true only where published hashes matched."""
 
@@ -276,7 +297,7 @@ class DiagnosisPart(Part):
 
 
 class UsagePart(Part):
-    """What a server was asked for in this run; `cost` is null without known prices."""
+    """What a server was asked for since the run was last started; `cost` is null without known prices."""
 
     requests: int
     retries: int
@@ -320,6 +341,7 @@ class Record(Part):
     model: ModelPart
     task: TaskPart
     condition: Condition
+    tuning: TuningPart | None = None  # null as released, and where an adapter's origin is not known
     answers: AnswersPart | None
     health: HealthPart | None
     probes: tuple[ProbePart, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,10 +15,15 @@ Group = Literal["zoo", "zoo-faults", "paper", "bases", "medical", "reference"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantisation = Literal["bitsandbytes-8bit", "bitsandbytes-4bit"]  # AWQ and GPTQ are in the weights themselves
 GROUPS: tuple[Group, ...] = ("zoo", "zoo-faults", "paper", "bases", "medical", "reference")
+# Model arguments that every engine which reads prompts takes: keys of `prompt` on a card.
+PROMPT_ARGUMENTS = ("system", "answer_prefix", "label_prefix")
+
+# The parser in C reads the same YAML some eight times as fast, where PyYAML was built with it.
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PromptSettings(_Strict):
@@ -35,10 +41,10 @@ class ModulePaths(_Strict):
     `vision` and `decoder` name the list of blocks itself, `connector` and `final_norm` the module.
     """
 
-    vision: str | None = None
-    connector: str | None = None
-    decoder: str | None = None
-    final_norm: str | None = None
+    vision: str | None = Field(default=None, min_length=1)
+    connector: str | None = Field(default=None, min_length=1)
+    decoder: str | None = Field(default=None, min_length=1)
+    final_norm: str | None = Field(default=None, min_length=1)
 
 
 class ExpectedAnatomy(_Strict):
@@ -53,7 +59,7 @@ class ExpectedAnatomy(_Strict):
     llm_blocks: int | None = None
     llm_width: int | None = None
     consumed_layer: int | None = None
-    image_token: str | None = None
+    image_token: str | None = Field(default=None, min_length=1)
     image_tokens: int | None = Field(default=None, ge=1)
     pixels_per_image_token: int | None = Field(default=None, ge=1)
     paths: ModulePaths = ModulePaths()
@@ -69,7 +75,7 @@ class Endpoint(_Strict):
     """An OpenAI-compatible server. Prices are in `currency` for a million tokens."""
 
     base_url: str = Field(pattern=r"^https?://")  # up to and with /v1
-    model: str  # as the server calls it
+    model: str = Field(min_length=1)  # as the server calls it
     api_key_env: str | None = None  # the environment variable that holds the key; the key itself never enters
     timeout_seconds: float = Field(default=60.0, gt=0)
     attempts: int = Field(default=5, ge=1)  # of a request that fails, the first one counted
@@ -122,9 +128,9 @@ class ModelCard(_Strict):
     model saw in training, as far as is known.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*$", max_length=200)
     title: str = ""
-    hub_id: str | None = None
+    hub_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?$")
     path: str | None = None
     revision: str | None = None  # hub commit, tag or branch
     architecture: str | None = None
@@ -134,7 +140,7 @@ class ModelCard(_Strict):
     trust_remote_code: bool = False  # the model runs code of its own: asks for --trust-remote-code
     gated: bool = False
     licence: str | None = None
-    memory_gb: float | None = None
+    memory_gb: float | None = Field(default=None, gt=0)
     prompt: PromptSettings = PromptSettings()
     headline: Literal["scores", "generated"] = "scores"
     max_new_tokens: int | None = Field(default=None, ge=1)
@@ -149,16 +155,38 @@ class ModelCard(_Strict):
     unverified: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     base: str | None = None  # name of the card of the general model that this one was tuned from
+    adapter: str | None = (
+        None  # folder of a low-rank adapter that `harness finetune` or peft wrote; see `path`
+    )
     citation: str | None = None
     fault: PlantedFault | None = None
     notes: str = ""
+
+    @property
+    def condition(self) -> Literal["released", "lora"]:
+        """In which state the model answers: as it was released, or tuned by an adapter."""
+        return "released" if self.adapter is None else "lora"
 
     @model_validator(mode="after")
     def _has_one_place(self) -> ModelCard:
         given = [self.hub_id, self.path, self.endpoint, self.classifier]
         if sum(place is not None for place in given) != 1:
             raise ValueError("exactly one of hub_id, path, endpoint and classifier must be given")
+        if self.adapter is not None and self.hub_id is None and self.path is None:
+            raise ValueError("an adapter needs the weights that it was tuned from: hub_id or path")
+        needed = "openai" if self.endpoint else "image_classifier" if self.classifier else None
+        if needed is not None and self.engine != needed:
+            key = "endpoint" if self.endpoint else "classifier"
+            raise ValueError(f"a card with {key} needs engine: {needed}, not {self.engine}")
         return self
+
+    @field_validator("processor")
+    @classmethod
+    def _are_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in ("trust_remote_code", "local_files_only", "revision"):
+            if key in values:
+                raise ValueError(f"{key!r} is no setting of a processor; it is decided for the whole model")
+        return values
 
     @field_validator("requires")
     @classmethod
@@ -195,17 +223,49 @@ def load_card(path: Path) -> ModelCard:
         ModelError: the file cannot be read, is no YAML mapping, or a key is unknown or wrong.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a model card is a mapping of keys to values")
-    place = content.get("path")
-    if isinstance(place, str) and not place.startswith("package:"):
-        content["path"] = str((path.parent / Path(place).expanduser()).resolve())
+    for key in ("path", "adapter"):
+        place = content.get(key)
+        if isinstance(place, str) and not place.startswith("package:"):
+            content[key] = str((path.parent / Path(place).expanduser()).resolve())
     return make_card(content, str(path))
+
+
+def _read_yaml(text: str) -> Any:
+    """Read one YAML document in which no key stands twice and nothing is said by reference."""
+    loader = _YAML(text)
+    try:
+        root = loader.get_single_node()
+        _refuse_ambiguous(root)
+        return loader.construct_document(root) if root is not None else None
+    finally:
+        loader.dispose()
+
+
+def _refuse_ambiguous(root: yaml.Node | None) -> None:
+    seen: set[int] = set()
+    waiting = [root] if root is not None else []
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            raise yaml.MarkedYAMLError(problem="an alias; write it out", problem_mark=node.start_mark)
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            for position, (key, _) in enumerate(node.value):
+                if key.value in keys[:position]:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                    )
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
 
 
 def make_card(content: dict[str, Any], where: str) -> ModelCard:
@@ -220,7 +280,31 @@ def make_card(content: dict[str, Any], where: str) -> ModelCard:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(ModelCard.model_fields))
-            raise ModelError(f"{where}: unknown key {key!r}; a card has {known}") from error
-        reason = first["msg"].removeprefix("Value error, ")
+            part = key.rpartition(".")[0]
+            known = ", ".join(sorted(_keys(part) if part else ModelCard.model_fields))
+            raise ModelError(f"{where}: unknown key {key!r}; {part or 'a card'} has {known}") from error
+        reason = _REASONS.get(first["type"], first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch" and key in ("name", "hub_id"):
+            reason = (
+                f"{first['input']!r}; it may have letters, digits, '.', '-', '_', in parts divided by '/'"
+            )
         raise ModelError(f"{where}: {f'key {key!r}: ' if key else ''}{reason}") from error
+
+
+# Words for what pydantic says about Python, in a file that is YAML.
+_REASONS = {"tuple_type": "must be a list, such as [a, b]", "missing": "must be given"}
+
+
+def _keys(part: str) -> set[str]:
+    """Return the keys of a part of a card, such as "anatomy.paths"."""
+    model: Any = ModelCard
+    for name in part.split("."):
+        found = model.model_fields[name].annotation
+        model = next((kind for kind in (*get_args(found), found) if hasattr(kind, "model_fields")), model)
+    return set(model.model_fields)
+
+
+def with_prompt(card: ModelCard, arguments: Mapping[str, str]) -> ModelCard:
+    """Return a card whose prompt settings are those that model arguments hold, where they hold any."""
+    prompt = {key: arguments[key] for key in PROMPT_ARGUMENTS if key in arguments}
+    return card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})

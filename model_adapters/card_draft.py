@@ -27,20 +27,24 @@ def draft_card(card: ModelCard, *, offline: bool = False, trust_remote_code: boo
     of a local folder, stay empty.
 
     Raises:
-        ModelError: the model is of no known kind, or a part of it cannot be found.
+        ModelError: the card names no files to look at, the hub cannot be reached, the model is of no known
+            kind, or a part of it cannot be found.
     """
+    if card.hub_id is None and card.path is None:
+        raise ModelError(f"{card.name}: has no files of its own; name a model folder or a hub id")
     import torch
 
     from model_adapters.anatomy import find_anatomy
     from model_adapters.processors import load_processor
-    from model_adapters.revision import model_folder
+    from model_adapters.revision import card_revision, model_folder
     from model_adapters.transformers_load import auto_class, load_config
 
     folder = model_folder(card)
     location = str(folder) if folder is not None else str(card.hub_id)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": offline}
     if folder is None:
-        options["revision"] = card.revision
+        # Asked first: the library would try an unreachable hub for minutes, and print each time.
+        options["revision"] = card_revision(card, offline=offline)
     config = load_config(location, card.name, options)
     with torch.device("meta"):
         model = auto_class(config, card.name, trust_remote_code).from_config(

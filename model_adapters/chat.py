@@ -7,6 +7,7 @@ from typing import Any
 
 from model_adapters.card import PromptSettings
 from model_adapters.interface import ModelError
+from model_adapters.label_tokens import Tokens, label_tokens
 
 
 class ChatFormat:
@@ -21,6 +22,7 @@ class ChatFormat:
                 f"{name}: the model ships no chat template; give its card one under prompt.chat_template"
             )
         self.render = lru_cache(maxsize=4096)(self._render)
+        self.label_tokens = lru_cache(maxsize=4096)(self._label_tokens)
 
     def _render(self, prompt: str) -> str:
         """Return the text of a question, up to where the answer begins, with one image placeholder.
@@ -49,6 +51,26 @@ class ChatFormat:
         if rendered[-1:].isspace() or any(rendered.endswith(token) for token in self._markers()):
             return ""
         return " "
+
+    def _label_tokens(
+        self, rendered: str, labels: tuple[str, ...], end_ids: frozenset[int]
+    ) -> tuple[Tokens, ...]:
+        """Return the token ids that labels are scored by after a rendered prompt; see `label_tokens`.
+
+        Raises:
+            ModelError: labels cannot be told apart, or cannot be written after the prompt.
+        """
+        try:
+            return label_tokens(
+                self._tokenizer,
+                rendered,
+                labels,
+                prefix=self.label_prefix(rendered),
+                add_special_tokens=self.adds_special_tokens(rendered),
+                end_of_turn=lambda: self.end_of_turn(end_ids),
+            )
+        except ModelError as error:
+            raise ModelError(f"{self._name}: {error}") from error
 
     def end_of_turn(self, end_ids: frozenset[int]) -> int:
         """Return the token that ends the model's turn: the one its template writes after an answer.

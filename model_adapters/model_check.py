@@ -88,7 +88,10 @@ def _findings(card: ModelCard, engine: Engine) -> Iterator[Finding]:
     what = f"{described.architecture}, {millions} parameters, {described.dtype} on {described.device}"
     yield Finding("loads", True, what)
     for remark in described.remarks:
-        yield Finding("card", False, remark)
+        about_card = remark.startswith(
+            "the card says"
+        )  # `card_facts`; the others are worth reading, no faults
+        yield Finding("card" if about_card else "remark", False if about_card else None, remark)
     if isinstance(engine, TransformersEngine):
         for name, check in INNER_CHECKS.items():
             yield _made(name, card, partial(check, engine))

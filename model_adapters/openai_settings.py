@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from model_adapters.card import Endpoint, ModelCard, PromptSettings
+from model_adapters.card import PROMPT_ARGUMENTS, Endpoint, ModelCard, PromptSettings, with_prompt
 from model_adapters.interface import ModelError
 
 DEFAULT_KEY = "OPENAI_API_KEY"
@@ -29,9 +29,8 @@ _OF_ENDPOINT = {
     "output_price": "output_price",
     "currency": "currency",
 }
-_OF_PROMPT = ("system", "answer_prefix", "label_prefix")
 _OTHERS = ("top_logprobs", "prefill", "backoff")
-KNOWN = (*_OF_ENDPOINT, *_OTHERS, *_OF_PROMPT)
+KNOWN = (*_OF_ENDPOINT, *_OTHERS, *PROMPT_ARGUMENTS)
 
 _LONGEST_DETAIL = 200
 _PIXELS = re.compile(r"data:[\w/+.-]+;base64,[^\s\"']*|[\w+/=-]{50,}")  # of a picture, whole or in part
@@ -94,12 +93,11 @@ def server_settings(card: ModelCard, model_args: Mapping[str, str] | None) -> Se
         )
     endpoint = _endpoint(card, arguments)
     top = arguments.get("top_logprobs")
-    prompt = card.prompt.model_copy(update={key: arguments[key] for key in _OF_PROMPT if key in arguments})
     key, variable = _key(card.name, endpoint)
     return ServerSettings(
         name=card.name,
         endpoint=endpoint,
-        prompt=prompt,
+        prompt=with_prompt(card, arguments).prompt,
         top_logprobs=None if top is None else _number(card.name, "top_logprobs", top, int, 1),
         prefill=_yes(card.name, arguments["prefill"]) if "prefill" in arguments else None,
         backoff=_number(card.name, "backoff", arguments.get("backoff", "1"), float, 0),

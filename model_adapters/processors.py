@@ -22,6 +22,8 @@ LOAD_ERRORS = (
 )
 # What cards and papers call them -> where the processor keeps them, counted in pixels despite the name.
 _PIXEL_LIMITS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+# Options of `from_pretrained` that are no settings of what is loaded.
+_OF_LOADING = {"trust_remote_code", "local_files_only", "revision", "use_fast", "backend"}
 
 
 def load_processor(location: str, config: Any, name: str, **options: Any) -> Any:
@@ -31,7 +33,7 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
     the same processor is loaded without its video half, which no question here uses.
 
     Raises:
-        ModelError: no processor can be loaded.
+        ModelError: no processor can be loaded, or it has no such setting.
     """
     from transformers import AutoProcessor
 
@@ -44,6 +46,7 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
             raise ModelError(f"{name}: its processor cannot be loaded ({_one_line(error)})") from error
     if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
         raise ModelError(f"{name}: its processor ({type(processor).__name__}) does not take images and text")
+    _refuse_ignored(processor, set(options) - _OF_LOADING, name)
     family = family_of_config(config)
     if family is not None:
         processor = family.processor(processor)
@@ -58,12 +61,25 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
     return processor
 
 
+def _refuse_ignored(processor: Any, settings: set[str], name: str) -> None:
+    """Refuse settings that no part of a processor has: the library drops them without a word."""
+    parts = (processor, processor.image_processor, processor.tokenizer)
+    if ignored := sorted(key for key in settings if not any(hasattr(part, key) for part in parts)):
+        raise ModelError(
+            f"{name}: processor.{ignored[0]}: neither its processor ({type(processor).__name__}) nor its "
+            "parts have such a setting"
+        )
+
+
 def _limit_pixels(image_processor: Any, limits: dict[str, int], name: str) -> None:
     """Set the smallest and largest picture of a processor that keeps shapes (the Qwen-VL families)."""
+    for key, value in limits.items():
+        if type(value) is not int or value < 1:
+            raise ModelError(f"{name}: processor.{key}: {value!r} is no number of pixels")
     size = dict(getattr(image_processor, "size", None) or {})
     if size.get("shortest_edge") is None or size.get("longest_edge") is None:
         raise ModelError(f"{name}: its processor ({type(image_processor).__name__}) takes no {min(limits)}")
-    size.update({_PIXEL_LIMITS[key]: int(value) for key, value in limits.items()})
+    size.update({_PIXEL_LIMITS[key]: value for key, value in limits.items()})
     image_processor.size = type(image_processor.size)(**size)
 
 

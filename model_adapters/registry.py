@@ -25,6 +25,7 @@ ENGINES: Mapping[str, str] = {
     "vllm": "model_adapters.vllm_engine:load",
     "openai": "model_adapters.openai_engine:load",
     "image_classifier": "model_adapters.image_classifier:load",
+    "vision_head": "model_adapters.finetune.vision_head_engine:load",
 }
 
 _NOT_IN_ALL = {FAULTS_GROUP}
@@ -83,14 +84,14 @@ def resolve(names: Sequence[str]) -> tuple[Selected, ...]:
     Raises:
         ModelError: something stands for nothing; the message proposes names that are close.
     """
-    chosen: dict[str, Selected] = {}
+    chosen: dict[tuple[str, str], Selected] = {}
     for name in names:
         cards, named = _expand(name.strip())
         for card in cards:
-            known = chosen.get(card.name)
+            known = chosen.get((card.name, card.condition))
             if known is not None and known.card != card:
                 raise ModelError(f"{name}: two different models are named {card.name!r}; rename one card")
-            chosen[card.name] = Selected(card, named or (known is not None and known.named))
+            chosen[card.name, card.condition] = Selected(card, named or (known is not None and known.named))
     return tuple(chosen.values())
 
 
@@ -149,10 +150,10 @@ def _card_at(path: Path) -> ModelCard:
         if path.suffix not in (".yaml", ".yml"):
             raise ModelError(f"{path}: neither a model card (.yaml) nor a folder that holds a model")
         return load_card(path)
+    if (path / CARD).is_file():  # as a model with a fault has, and a tuned one
+        return load_card(path / CARD)
     if not (path / "config.json").is_file():
         raise ModelError(f"{path}: the folder has no config.json, so it holds no model")
-    if (path / CARD).is_file():  # as a model with a fault has
-        return load_card(path / CARD)
     name = _UNUSUAL.sub("-", path.resolve().name).strip("-._") or "model"
     return ModelCard(name=name, title=path.resolve().name, path=str(path.resolve()))
 
@@ -193,6 +194,8 @@ def load_engine(
     chosen = card.engine if engine == "auto" else engine
     if chosen not in ENGINES:
         raise ModelError(f"{card.name}: unknown engine {chosen!r}; there are {', '.join(ENGINES)}")
+    if card.adapter is not None and chosen not in ("transformers", "vision_head"):
+        raise ModelError(f"{card.name}: the engine {chosen} merges no adapter; leave --engine out")
     module, _, attribute = ENGINES[chosen].partition(":")
     load: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
     return load(

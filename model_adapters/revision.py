@@ -38,7 +38,8 @@ def model_folder(card: ModelCard) -> Path | None:
     else:
         folder = Path(card.path).expanduser()
     if not folder.is_dir():
-        raise ModelError(f"{card.name}: there is no folder {folder}")
+        base = "" if card.adapter is None else ", which holds the base model of the adapter"
+        raise ModelError(f"{card.name}: there is no folder {folder}{base}")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{card.name}: {folder} has no config.json, so it holds no model")
     return folder
@@ -58,7 +59,21 @@ def _packaged(card: ModelCard, place: str) -> Path:
 
 
 def card_revision(card: ModelCard, *, offline: bool = False) -> str:
-    """Return the revision of a card's model, before anything is loaded.
+    """Return the revision of a card's model, before anything is loaded: of its base, and of its adapter if any.
+
+    Raises:
+        ModelError: a folder is missing, or the commit cannot be found out.
+    """
+    base = base_revision(card, offline=offline)
+    if card.adapter is None:
+        return base
+    from model_adapters.finetune.tuned import adapter_revision
+
+    return f"{base}+adapter:{adapter_revision(card)}"
+
+
+def base_revision(card: ModelCard, *, offline: bool = False) -> str:
+    """Return the revision of the weights that a card names, any adapter left aside.
 
     For a hub model that is the commit its revision (or `main`) stands for: as the hub says, or without
     network as the local cache remembers. For a folder it is `sha256:` and a hash, for a server `server:` and

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 
 from model_adapters.anatomy import Anatomy, find_anatomy
 from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, is_out_of_memory, parse_batch_size
-from model_adapters.card import ModelCard
+from model_adapters.card import PROMPT_ARGUMENTS, ModelCard, with_prompt
 from model_adapters.card_facts import compare_with_card
 from model_adapters.chat import ChatFormat
 from model_adapters.generation import end_tokens, greedy, read_generation
@@ -29,7 +29,7 @@ from model_adapters.interface import (
     Query,
 )
 from model_adapters.label_scoring import label_log_likelihoods, prefill
-from model_adapters.label_tokens import Tokens, label_tokens
+from model_adapters.label_tokens import Tokens
 from model_adapters.model_inputs import InputPreparer, PreparedBatch, Preparer
 from model_adapters.processors import settings_of
 from model_adapters.receptive_field import find_merge
@@ -41,15 +41,7 @@ from probes.sites import Module, Site
 ADAPTER_VERSION = 2
 
 _GREY = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
-_MODEL_ARGS = {
-    "attn_implementation",
-    "dtype",
-    "quantisation",
-    "revision",
-    "system",
-    "answer_prefix",
-    "label_prefix",
-}
+_MODEL_ARGS = {"attn_implementation", "dtype", "quantisation", "revision", *PROMPT_ARGUMENTS}
 
 
 def load(
@@ -76,10 +68,7 @@ def load(
         raise ModelError(
             f"{card.name}: unknown model argument {unknown[0]!r}; the transformers engine has {known}"
         )
-    prompt: dict[str, Any] = {
-        key: arguments[key] for key in ("system", "answer_prefix", "label_prefix") if key in arguments
-    }
-    card = card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})
+    card = with_prompt(card, arguments)
     loaded = load_model(
         card,
         device=device,
@@ -118,7 +107,6 @@ class TransformersEngine:
         size = min(size, self.largest_batch)
         self._scoring: Batcher[int, _Scored] = Batcher(size)
         self._writing: Batcher[int, Generation] = Batcher(size)
-        self._label_tokens = lru_cache(maxsize=4096)(self._tokens_of_labels)
         self.description = self._describe(loaded, compare_with_card(card, self._facts()))
 
     @cached_property
@@ -192,7 +180,7 @@ class TransformersEngine:
         Raises:
             ModelError: labels cannot be told apart, or cannot be written after the prompt.
         """
-        return self._label_tokens(self.rendered(query), query.labels)
+        return self._chat.label_tokens(self.rendered(query), query.labels, self._end_ids)
 
     def image_tokens(self, queries: Sequence[Query]) -> tuple[int, ...]:
         """Return how many tokens of each query's prompt stand for its image."""
@@ -285,19 +273,6 @@ class TransformersEngine:
     def _end_ids(self) -> frozenset[int]:
         return end_tokens(self._model, self._processor.tokenizer)
 
-    def _tokens_of_labels(self, rendered: str, labels: tuple[str, ...]) -> tuple[Tokens, ...]:
-        try:
-            return label_tokens(
-                self._processor.tokenizer,
-                rendered,
-                labels,
-                prefix=self._chat.label_prefix(rendered),
-                add_special_tokens=self._chat.adds_special_tokens(rendered),
-                end_of_turn=lambda: self._chat.end_of_turn(self._end_ids),
-            )
-        except ModelError as error:
-            raise ModelError(f"{self.card.name}: {error}") from error
-
     def _facts(self) -> dict[str, int | str | None]:
         """Return what can be compared with the card's anatomy without a forward pass."""
         return {
@@ -317,7 +292,7 @@ class TransformersEngine:
             hub_id=self.card.hub_id,
             revision=loaded.revision,
             architecture=type(model).__name__,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            parameters=model.num_parameters(),  # of packed 4-bit weights too, each counts once
             engine="transformers",
             dtype=str(model.dtype).removeprefix("torch."),
             device=str(loaded.device),
@@ -329,6 +304,11 @@ class TransformersEngine:
                 "prompt": self.card.prompt.model_dump(),
                 "processor": settings_of(loaded.processor),
                 **({"quantisation": loaded.quantisation} if loaded.quantisation else {}),
+                **(
+                    {"paths": paths}
+                    if (paths := self.card.anatomy.paths.model_dump(exclude_none=True))
+                    else {}
+                ),
             },
             remarks=remarks,
         )

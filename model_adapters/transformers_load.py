@@ -16,7 +16,7 @@ from model_adapters.processors import LOAD_ERRORS, load_processor
 from model_adapters.quantisation import quantised
 from model_adapters.remote_code import make_ready
 from model_adapters.requirements import dtype_key, naming_versions, refuse_unmet
-from model_adapters.revision import card_revision, model_folder
+from model_adapters.revision import base_revision, card_revision, model_folder
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 
@@ -61,7 +61,7 @@ def load_model(
     if revision is not None:
         card = card.model_copy(update={"revision": revision})
     folder = model_folder(card)
-    exact = card_revision(card, offline=offline)
+    exact = base_revision(card, offline=offline)
     location = str(folder) if folder is not None else str(card.hub_id)
     # What a group may bring in runs code of its own only if its card says so; a folder or hub id was named.
     trusted = trust_remote_code and (card.trust_remote_code or not card.groups)
@@ -79,6 +79,10 @@ def load_model(
             config = load_config(location, card.name, options)
             processor = load_processor(location, config, card.name, **options, **card.processor)
             model = _load_weights(location, config, card.name, model_options)
+        if card.adapter is not None:
+            from model_adapters.finetune.lora import merge_adapter
+
+            model = merge_adapter(model, card, exact)
         try:
             placed = placement.options or quantisation is not None
             model = model if placed else model.to(placement.device)
@@ -88,7 +92,8 @@ def load_model(
             ) from error
         with naming_versions(card):
             largest = _make_ready(model.eval(), config, card.name)
-    return Loaded(model, processor, exact, placement.device, quantisation, largest)
+    revision = card_revision(card, offline=offline)
+    return Loaded(model, processor, revision, placement.device, quantisation, largest)
 
 
 def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -102,6 +107,10 @@ def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
     try:
         return AutoConfig.from_pretrained(location, **options)
     except LOAD_ERRORS as error:
+        if "trust_remote_code" in str(error) and not options.get("trust_remote_code"):
+            raise ModelError(
+                f"{name}: the model runs code of its own; read it, then allow it with --trust-remote-code"
+            ) from error
         raise ModelError(f"{name}: its config.json cannot be used ({_one_line(error)})") from error
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from PIL import Image
 
-from model_adapters.card import ModelCard
+from model_adapters.card import ModelCard, with_prompt
 from model_adapters.chat import ChatFormat
 from model_adapters.generation import read_generation
 from model_adapters.interface import (
@@ -24,11 +23,11 @@ from model_adapters.interface import (
     Observation,
     Query,
 )
-from model_adapters.label_tokens import Tokens, label_tokens
+from model_adapters.label_tokens import Tokens
 from model_adapters.vllm_load import Started, require_vllm, start
 from model_adapters.vllm_requests import AT_MOST, Refusal, Request, Requests, log_probabilities, next_token
 from model_adapters.vllm_scoring import branchings, label_scores
-from model_adapters.vllm_settings import VllmSettings, read_settings, with_prompt
+from model_adapters.vllm_settings import VllmSettings, read_settings
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same model and library versions.
@@ -76,7 +75,6 @@ class VllmEngine:
         self._settings = settings
         self._chat = ChatFormat(started.processor, card.prompt, card.name)
         self._requests = Requests(started.llm, started.processor.tokenizer, self._chat, card.name)
-        self._label_tokens = lru_cache(maxsize=4096)(self._tokens_of_labels)
         self.description = self._describe(started)
 
     @property
@@ -181,7 +179,7 @@ class VllmEngine:
         Raises:
             ModelError: labels cannot be told apart, or cannot be written after the prompt.
         """
-        return self._label_tokens(self.rendered(query), query.labels)
+        return self._chat.label_tokens(self.rendered(query), query.labels, self._end_ids)
 
     def prompt_tokens(self, query: Query) -> Tokens:
         """Return the token ids that vLLM reads for a query, those of its image included.
@@ -216,19 +214,6 @@ class VllmEngine:
         tokens = list(answer.outputs[0].token_ids)
         return read_generation(tokens, self._end_ids, self._processor.tokenizer)
 
-    def _tokens_of_labels(self, rendered: str, labels: tuple[str, ...]) -> tuple[Tokens, ...]:
-        try:
-            return label_tokens(
-                self._processor.tokenizer,
-                rendered,
-                labels,
-                prefix=self._chat.label_prefix(rendered),
-                add_special_tokens=self._chat.adds_special_tokens(rendered),
-                end_of_turn=lambda: self._chat.end_of_turn(self._end_ids),
-            )
-        except ModelError as error:
-            raise ModelError(f"{self.card.name}: {error}") from error
-
     def _describe(self, started: Started) -> ModelDescription:
         import torch
         import transformers
@@ -236,11 +221,6 @@ class VllmEngine:
 
         from model_adapters.processors import settings_of
 
-        settings = {
-            **self._settings.passed,
-            "logprobs": self._settings.logprobs,
-            "structured_choice": self._settings.structured_choice,
-        }
         return ModelDescription(
             name=self.card.name,
             hub_id=self.card.hub_id,
@@ -255,7 +235,7 @@ class VllmEngine:
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
                 "vllm": vllm.__version__,
-                "settings": dict(sorted(settings.items())),
+                "settings": self._settings.influential,
                 "prompt": self.card.prompt.model_dump(),
                 "processor": settings_of(started.processor),
             },

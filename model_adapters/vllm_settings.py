@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_adapters.card import ModelCard
+from model_adapters.card import PROMPT_ARGUMENTS, ModelCard
 from model_adapters.interface import ModelError
 
 DEFAULT_LOGPROBS = 20  # of the most likely tokens, from a vLLM that cannot be asked for given ones
 
-_PROMPT_ARGS = ("system", "answer_prefix", "label_prefix")
 _QUANTISATIONS = {"bitsandbytes-4bit": "bitsandbytes"}
 
 
@@ -50,6 +49,8 @@ _OWN: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "structured_choice": (_yes, "true or false"),
     "revision": (str, "a commit, tag or branch"),
 }
+# Of those that are passed.
+_WITHOUT_INFLUENCE = ("gpu_memory_utilization", "max_num_seqs")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class VllmSettings:
     logprobs: int | None = None
     structured_choice: bool = False
 
+    @property
+    def influential(self) -> dict[str, Any]:
+        """Return what can change an answer, by name: all but what decides on speed and memory alone."""
+        passed = {key: value for key, value in self.passed.items() if key not in _WITHOUT_INFLUENCE}
+        own = {"logprobs": self.logprobs, "structured_choice": self.structured_choice}
+        return dict(sorted({**passed, **own}.items()))
+
 
 def read_settings(
     card: ModelCard, arguments: Mapping[str, str], *, dtype: str | None, batch_size: int | None
@@ -76,8 +84,8 @@ def read_settings(
         ModelError: an argument is unknown or has no meaning, or the card asks for what vLLM cannot do.
     """
     known = {**_PASSED, **_OWN}
-    if unknown := sorted(set(arguments) - set(known) - set(_PROMPT_ARGS)):
-        names = ", ".join(sorted([*known, *_PROMPT_ARGS]))
+    if unknown := sorted(set(arguments) - set(known) - set(PROMPT_ARGUMENTS)):
+        names = ", ".join(sorted([*known, *PROMPT_ARGUMENTS]))
         raise ModelError(f"{card.name}: unknown model argument {unknown[0]!r}; the vllm engine has {names}")
     read = {
         name: _read(card, name, value, *known[name]) for name, value in arguments.items() if name in known
@@ -98,12 +106,6 @@ def read_settings(
         )
     passed.pop("data_parallel_size", None)
     return VllmSettings(passed, **{name: value for name, value in read.items() if name in _OWN})
-
-
-def with_prompt(card: ModelCard, arguments: Mapping[str, str]) -> ModelCard:
-    """Return a card whose prompt settings are those that the arguments hold, where they hold any."""
-    prompt: dict[str, Any] = {key: arguments[key] for key in _PROMPT_ARGS if key in arguments}
-    return card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})
 
 
 def _read(card: ModelCard, name: str, value: str, read: Callable[[str], Any], meaning: str) -> Any:

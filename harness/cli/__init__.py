@@ -16,6 +16,7 @@ _COMMANDS = {
     "tasks": ("harness.cli.tasks:tasks", "List, show and validate tasks."),
     "models": ("harness.cli.models:models", "List and show models."),
     "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
+    "finetune": ("harness.cli.finetune:finetune_command", "Tune a model on one task by adapters."),
     "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),
 }
 

@@ -9,18 +9,19 @@ from typing import Literal
 
 import click
 
+from harness.cli.parsing import device as parse_device
 from harness.cli.parsing import model_args as parse_model_args
-from harness.cli.parsing import split
+from harness.cli.parsing import names, split
 
 READOUTS = ("linear", "paper")
 
 
 def _readouts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    names = split(value)
-    unknown = [name for name in names if name not in READOUTS]
-    if unknown or not names:
+    chosen = split(value)
+    unknown = [name for name in chosen if name not in READOUTS]
+    if unknown or not chosen:
         raise click.BadParameter(f"'{value}' names no readout; there are {', '.join(READOUTS)}")
-    return names
+    return chosen
 
 
 def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -33,12 +34,18 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 
 @click.command("eval")
 @click.option(
-    "--tasks", "tasks", required=True, metavar="T[,T]", help="Names, globs, 'all', or task YAML files."
+    "--tasks",
+    "tasks",
+    required=True,
+    callback=names,
+    metavar="T[,T]",
+    help="Names, globs, 'all', or task YAML files.",
 )
 @click.option(
     "--models",
     "models",
     required=True,
+    callback=names,
     metavar="M[,M]",
     help="Names, globs, groups, card YAMLs, or model folders.",
 )
@@ -60,7 +67,9 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     default="auto",
     show_default=True,
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--device", default="auto", callback=parse_device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
 @click.option(
     "--batch-size", default="auto", callback=_batch_size, show_default=True, help="auto, or images a pass."
 )
@@ -111,8 +120,8 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option("--overwrite", is_flag=True, help="Replace results of another configuration.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that a model brings along; name the model.")
 def eval_command(
-    tasks: str,
-    models: str,
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
     output: Path,
     data_dir: Path | None,
     limit: int | None,
@@ -183,7 +192,7 @@ def eval_command(
     )
     try:
         chosen_reference(reference)
-        plan = make_plan(split(tasks), split(models), options)
+        plan = make_plan(tasks, models, options)
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error
     plan_table(plan)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.parsing import device as parse_device
 from harness.cli.parsing import model_args
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def show_command(name: str, as_json: bool) -> None:
     default="auto",
     show_default=True,
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--device", default="auto", callback=parse_device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
 @click.option(
     "--model-args", default="", callback=model_args, metavar="k=v,…", help="Passed to the model's loader."
 )

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import click
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
 def split(value: str) -> tuple[str, ...]:
     """Return the parts of a list that is written with commas."""
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Return the names in a list written with commas; one at least, since none would be done without a word."""
+    parts = split(value)
+    if not parts:
+        raise click.BadParameter("names nothing")
+    return parts
+
+
+def device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return what `--device` says; whether there is such a device is found out where it is used."""
+    if not _DEVICE.fullmatch(value):
+        raise click.BadParameter(f"'{value}' is no device; there are auto, cpu, cuda, cuda:1 and so on, mps")
+    return value
 
 
 def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:

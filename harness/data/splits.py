@@ -111,6 +111,11 @@ def limit_test(
     return (*others, *_select(test, size, seed)), replace(report, test_before_limit=len(test))
 
 
+def halve(samples: Sequence[Sample], salt: str) -> tuple[list[Sample], list[Sample]]:
+    """Cut samples in two halves of whole groups, each class in the same proportion; `salt` decides which."""
+    return _cut(list(samples), 0.5, salt)
+
+
 def _of(samples: Sequence[Sample], name: SplitName) -> list[Sample]:
     return [s for s in samples if s.split == name]
 

@@ -91,7 +91,7 @@ def test_what_a_model_does_otherwise_is_seen(
     truths = measuring.truths_of(folder, SMALL.builder, tuple(sorted(honest.processor.items())))
     for other, part in (
         (replace(truths[0], image_tokens=truths[0].image_tokens + 1), "image_tokens"),
-        (replace(truths[0], scores=(truths[0].scores[0] + 0.01, *truths[0].scores[1:])), "scores"),
+        (replace(truths[0], score=truths[0].score + 0.01), "scores"),
         (replace(truths[0], logits=-truths[0].logits), "scores"),
     ):
         monkeypatch.setattr(measuring, "truths_of", lambda *_, other=other: (other, *truths[1:]))

@@ -140,6 +140,17 @@ class Hiding(LlavaForConditionalGeneration):
 """
 
 
+def test_other_paths_are_another_engine(tiny_folder):
+    """Features of other modules must not be taken for those that a store has."""
+    paths = {"connector": "model.multi_modal_projector.linear_2"}
+    plain, changed = (
+        load_with_paths(tiny_folder("llava_siglip")),
+        load_with_paths(tiny_folder("llava_siglip"), **paths),
+    )
+    assert "paths" not in plain.description.fingerprint
+    assert changed.description.fingerprint["paths"] == paths
+
+
 def test_own_code_of_no_known_family_needs_no_more_than_paths(tiny_folder, tiny_engine, tmp_path):
     folder = shutil.copytree(tiny_folder("llava_siglip"), tmp_path / "hiding")
     weights = plain_model(tiny_folder("llava_siglip"), "llava_siglip").model.state_dict()

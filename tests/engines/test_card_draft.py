@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import HfApi, constants
 from safetensors import safe_open
 
 from harness.cli import cli
+from model_adapters import hub
 from model_adapters.card import load_card
 from model_adapters.registry import load_engine
 from tests.engines.plain import queries
@@ -54,3 +59,39 @@ def test_the_card_describes_the_model(
         size = sum(weights.get_tensor(key).nbytes for key in weights.keys())  # noqa: SIM118
     assert card.memory_gb is not None
     assert size <= card.memory_gb * 1e9 <= 2 * size + 1e8
+
+
+@pytest.fixture
+def silent_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A hub that takes connections and says nothing, and an empty cache."""
+    monkeypatch.setattr(hub, "_SECONDS", 0.5)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: HfApi(address))
+        yield
+
+
+def test_a_hub_that_says_nothing_is_given_up_in_one_line(silent_hub: None) -> None:
+    started = time.monotonic()
+    added = CliRunner().invoke(cli, ["models", "add", "clinic/model"])
+    assert time.monotonic() - started < 10
+    assert added.output == ""
+    assert str(added.exception) == "clinic/model@main: not in the local cache, and the hub cannot be reached"
+
+
+def test_a_card_without_files_is_not_looked_for_on_the_hub() -> None:
+    added = CliRunner().invoke(cli, ["models", "add", "reference/resnet"])
+    assert (
+        str(added.exception) == "reference/resnet: has no files of its own; name a model folder or a hub id"
+    )
+
+
+def test_code_of_its_own_is_named_and_does_not_run(tmp_path: Path) -> None:
+    auto_map = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": auto_map}))
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    added = CliRunner().invoke(cli, ["models", "add", str(tmp_path)])
+    assert "allow it with --trust-remote-code" in str(added.exception)
+    assert not (tmp_path / "ran").exists()

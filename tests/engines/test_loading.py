@@ -133,6 +133,20 @@ def test_processor_settings_of_the_card_change_the_number_of_image_tokens(tiny_f
     assert tokens(max_pixels=256) == 2  # at most 16 patches, in the shape of the picture
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("max_pixel", 256, "processor.max_pixel: neither its processor .* have such a setting"),
+        ("max_pixels", "lots", "processor.max_pixels: 'lots' is no number of pixels"),
+        ("min_pixels", -1, "processor.min_pixels: -1 is no number of pixels"),
+    ],
+)
+def test_processor_settings_that_would_do_nothing_are_refused(key, value, message, tiny_folder):
+    content = {"name": "x", "path": str(tiny_folder("qwen2_vl")), "processor": {key: value}}
+    with pytest.raises(ModelError, match=message):
+        load_engine(make_card(content, "x"), device="cpu")
+
+
 def test_the_revision_changes_with_everything_that_can_change_an_answer(folder):
     before = folder_revision(folder)
     assert before == card_revision(resolve([str(folder)])[0].card) == load(folder).description.revision

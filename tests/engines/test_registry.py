@@ -135,3 +135,16 @@ def test_choosing_models_imports_no_heavy_library():
         "resolve(['all']); assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "engine"),
+    [
+        ({"endpoint": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}, "openai"),
+        ({"classifier": {"kind": "resnet", "family": "cnn"}}, "image_classifier"),
+    ],
+)
+def test_a_card_names_the_engine_that_its_place_needs(place, engine):
+    assert make_card({"name": "m", "engine": engine, **place}, "card").engine == engine
+    with pytest.raises(ModelError, match=f"needs engine: {engine}, not transformers"):
+        make_card({"name": "m", **place}, "card")

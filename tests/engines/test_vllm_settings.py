@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from model_adapters.card import ModelCard
+from model_adapters.card import ModelCard, with_prompt
 from model_adapters.interface import ModelError
 from model_adapters.registry import load_engine
 from model_adapters.vllm_scoring import branchings, label_scores
-from model_adapters.vllm_settings import read_settings, with_prompt
+from model_adapters.vllm_settings import read_settings
 
 CARD = ModelCard(name="tiny", path="/nowhere")
 
@@ -78,6 +78,16 @@ def test_the_users_word_comes_before_the_cards():
 def test_what_has_no_meaning_is_refused(arguments, message):
     with pytest.raises(ModelError, match=message):
         read(**arguments)
+
+
+def test_memory_and_batches_change_no_answer():
+    plain = read_settings(CARD, {}, dtype=None, batch_size=None)
+    spare = read_settings(CARD, {"gpu_memory_utilization": "0.3"}, dtype=None, batch_size=4)
+    assert spare.passed != plain.passed
+    assert spare.influential == plain.influential
+    assert (
+        read_settings(CARD, {"logprobs": "5"}, dtype=None, batch_size=None).influential != plain.influential
+    )
 
 
 def test_eight_bits_are_not_vllms():

@@ -110,6 +110,10 @@ def test_without_a_command_the_help_is_shown_and_the_usage_is_wrong() -> None:
         (["xyzzy"], "harness: no command 'xyzzy'; there are eval, tasks, "),
         (["--bogus"], "harness: No such option '--bogus'. (see harness --help)\n"),
         (["tasks", "--bogus"], "(see harness tasks --help)\n"),
+        (["eval", "--tasks", "phantom", "--models", ""], "'--models': names nothing"),
+        (["eval", "--tasks", ",", "--models", "zoo"], "'--tasks': names nothing"),
+        (["eval", "--tasks", "phantom", "--models", "zoo", "--device", "gpu"], "'gpu' is no device"),
+        (["models", "check", "zoo/llava-healthy", "--device", "cuda:x"], "'cuda:x' is no device"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: list[str], message: str) -> None:

@@ -143,7 +143,14 @@ def test_memory(tmp_path):
 
 def test_memory_that_a_server_has_is_not_this_machines(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.model_availability.find_spec", lambda name: object())
-    assert reason(local_card(tmp_path, memory_gb=70_000), engine="openai") is None
+    server = {"base_url": "http://localhost:8000/v1"}
+    assert reason(local_card(tmp_path, memory_gb=70_000), engine="openai", model_args=server) is None
+
+
+def test_a_server_alone_has_no_weights_for_an_engine_of_this_machine():
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "tiny"}
+    card = ModelCard.model_validate({"name": "served", "engine": "openai", "endpoint": endpoint})
+    assert "names a server and no weights for the engine transformers" in reason(card, engine="transformers")
 
 
 def test_code_of_a_models_own_runs_only_where_it_is_named_and_allowed(tmp_path):
@@ -167,3 +174,16 @@ def test_an_engine_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
 def test_all_reasons_are_given_at_once(no_hub):
     card = hub_card(gated=True, trust_remote_code=True, memory_gb=70_000, requires=("transformers<5",))
     assert len((reason(card) or "").split("; ")) == 4
+
+
+def test_a_server_must_be_named_and_its_key_be_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("CLINIC_KEY", raising=False)
+    asked = {"base_url": "http://localhost:8000/v1"}
+    assert "no server is named" in reason(local_card(tmp_path), engine="openai")
+    assert reason(local_card(tmp_path), engine="openai", model_args=asked) is None
+    server = ModelCard(
+        name="clinic", engine="openai", endpoint={**asked, "model": "m", "api_key_env": "CLINIC_KEY"}
+    )
+    assert reason(server) == "the environment variable CLINIC_KEY holds no key"
+    monkeypatch.setenv("CLINIC_KEY", "secret")
+    assert reason(server) is None

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.special import logsumexp
 
-from model_adapters.reference import RECIPE, Recipe, to_reference_pixels, train_reference
+from model_adapters.reference import RECIPE, Recipe, spread, to_reference_pixels, train_reference
 
 QUICK = Recipe(width=8, steps=40, batch=32)
 
@@ -107,3 +107,12 @@ def test_the_last_step_is_always_a_candidate() -> None:
     assert RECIPE.snapshots[-1] == 1.0
     with pytest.raises(ValueError, match="leave out the last"):
         train_reference(*TRAIN, *VALIDATION, 2, recipe=Recipe(width=8, steps=4, snapshots=(0.5,)))
+
+
+@pytest.mark.parametrize(("images", "count"), [(5, 8), (8, 8), (9, 8), (4186, 1024), (90_000, 1024)])
+def test_batch_statistics_are_measured_on_images_from_the_first_to_the_last(images: int, count: int) -> None:
+    """Folders list their images class by class: the first thousand of a large task may all be of one class."""
+    places = spread(images, count).numpy()
+    assert len(set(places)) == min(images, count)
+    assert (places[0], places[-1]) == (0, images - 1)
+    assert np.diff(places).max() <= max(1, int(np.ceil(images / (count - 1))))

@@ -15,6 +15,7 @@ from tests.engines.openai_server import ColourServer, probabilities
 from tests.run.conftest import harness, read_json, read_lines, result
 
 IMAGES = 24
+FAULTS = ("500", "garbage", "no-logprobs", "timeout")  # of the first test images, one each
 
 
 @pytest.fixture(scope="module")
@@ -60,30 +61,40 @@ def truth(server: ColourServer, dataset: Dataset) -> dict[str, int]:
     return found
 
 
-def test_faults_are_errors_of_their_images_and_never_a_wrong_label(server, dataset, tmp_path):
-    write_card(tmp_path, server)
-    wrong = dict(zip(("500", "garbage", "no-logprobs", "timeout"), dataset.split("test")[:4], strict=True))
-    for fault, sample in wrong.items():
-        server.misbehave(fault, dataset.read(sample))
-    server.misbehave("429", dataset.read(dataset.split("test")[5]), times=1)  # heals on the second attempt
-    done = evaluate(tmp_path)
+@pytest.fixture(scope="module")
+def faulty(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory):
+    """A run against a server that fails for some images: the server, what it prints, and the result's folder."""
+    folder = tmp_path_factory.mktemp("faulty")
+    with ColourServer([c.wording for c in dataset.task.classes]) as server:
+        write_card(folder, server)
+        for fault, sample in zip(FAULTS, dataset.split("test"), strict=False):
+            server.misbehave(fault, dataset.read(sample))
+        server.misbehave(
+            "429", dataset.read(dataset.split("test")[5]), times=1
+        )  # heals on the second attempt
+        done = evaluate(folder)
     assert done.returncode == 0, done.stderr
-    lines = {line["id"]: line for line in read_lines(result(tmp_path / "out", "served") / "samples.jsonl")}
-    failed = {sample.id for sample in wrong.values()}
+    return server, done, result(folder / "out", "served")
+
+
+def test_faults_are_errors_of_their_images_and_never_a_wrong_label(faulty, dataset):
+    server, _, folder = faulty
+    lines = {line["id"]: line for line in read_lines(folder / "samples.jsonl")}
+    failed = {sample.id for sample in dataset.split("test")[: len(FAULTS)]}
     assert {i for i, line in lines.items() if line["outcome"] == "error"} == failed
     assert all(lines[i]["predicted"] is None for i in failed)
     right = truth(server, dataset)
     assert {i: line["predicted"] for i, line in lines.items() if i not in failed} == {
         i: cls for i, cls in right.items() if i not in failed
     }
+    outcomes = read_json(folder / "record.json")["answers"]["outcomes"]
+    assert (outcomes["error"], sum(outcomes.values())) == (len(FAULTS), IMAGES)
 
 
-def test_a_record_of_answers_alone_says_what_it_cost(server, dataset, tmp_path):
-    write_card(tmp_path, server)
-    done = evaluate(tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_record_of_answers_alone_says_what_it_cost(faulty, dataset):
+    server, done, folder = faulty
     assert "the engine openai shows no layers: answers alone" in done.stderr
-    record = read_json(result(tmp_path / "out", "served") / "record.json")
+    record = read_json(folder / "record.json")
     assert record["model"]["engine"] == "openai"
     assert record["model"]["revision"].startswith("server:")
     assert (record["health"], record["probes"], record["diagnosis"]) == (None, [], None)
@@ -91,11 +102,14 @@ def test_a_record_of_answers_alone_says_what_it_cost(server, dataset, tmp_path):
     assert record["answers"]["letters_accuracy"] is not None
     usage = record["cost"]["usage"]
     pictures = {dataset.read(sample).tobytes() for sample in dataset.split("test")}
-    assert usage["requests"] == sum(asked.image.tobytes() in pictures for asked in server.questions)
+    about = [asked.image.tobytes() in pictures for asked in server.questions]
+    assert usage["requests"] == len(about[about.index(True) :])  # from the first question of the run on
+    assert usage["retries"] > 0
+    assert usage["failures"] > 0
     price = 2.0 * usage["input_tokens"] / 1e6 + 10.0 * usage["output_tokens"] / 1e6
     assert usage["cost"] == pytest.approx(price)
     assert f"{usage['requests']} requests" in done.stdout
-    assert server.base_url not in (result(tmp_path / "out", "served") / "record.json").read_text()
+    assert server.base_url not in (folder / "record.json").read_text()
 
 
 def test_a_server_without_log_probabilities_is_judged_by_what_it_writes(dataset, tmp_path):

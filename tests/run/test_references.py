@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(folder: Path, output: str, *options: str, cache: str = "cache-one"):
     return harness(
-        *("eval", "--tasks", "phantom-200", "--models", "tiny.yaml", "--model-args", "steps=60"),
+        *("eval", "--tasks", "phantom-200", "--models", "tiny.yaml", "--model-args", "steps=30"),
         *("--output", output, *options),
         folder=folder,
         HARNESS_CACHE_DIR=str(folder / cache),
@@ -53,7 +53,7 @@ def test_it_stands_as_a_reference_with_answers_alone(folder):
     assert (record["status"], record["model"]["role"]) == ("complete", "reference")
     assert (record["health"], record["diagnosis"], record["probes"]) == (None, None, [])
     answers = record["answers"]
-    assert answers["accuracy"]["value"] > 0.4  # chance is 0.2
+    assert answers["accuracy"]["value"] > 0.3  # chance is 0.2
     assert answers["auroc"] is not None
     for asked_of_a_model_that_reads in ("generated_accuracy", "letters_accuracy", "order_consistency"):
         assert answers[asked_of_a_model_that_reads] is None
