@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from harness.finetune_options import FinetuneOptions
 from harness.prompts import label_question
 from harness.tuned_folder import TuningImages, about_tuning, alone, finished, write_tuned
 from harness.tuning_halves import ALL, tuning_halves
+from model_adapters.card import PROMPT_ARGUMENTS, with_prompt
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.finetune.tuned import Look, TunedModel
 from model_adapters.interface import LabelledImages, ModelError, TrainingImages
@@ -49,6 +51,7 @@ def finetune(options: FinetuneOptions, console: Console) -> TunedModel:
         KeyboardInterrupt: it was interrupted, and left a checkpoint.
     """
     _refuse(options)
+    options = _with_arguments(options)
     dataset = load_dataset(
         options.task,
         data_dir=options.data_dir,
@@ -79,6 +82,18 @@ def _refuse(options: FinetuneOptions) -> None:
     if card.adapter is not None:
         raise ModelError(f"{card.name}: {card.adapter} is tuned already; name the model that it comes from")
     require_peft(card.name)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ModelError("fine-tuning runs in one process; start it without torchrun or accelerate launch")
+
+
+def _with_arguments(options: FinetuneOptions) -> FinetuneOptions:
+    """Move model arguments that a card has keys for to the card, so that the tuned model's card has them too."""
+    arguments = dict(options.model_args)
+    card = with_prompt(options.card, arguments)
+    if "revision" in arguments:
+        card = card.model_copy(update={"revision": arguments["revision"]})
+    left = {k: v for k, v in arguments.items() if k not in (*PROMPT_ARGUMENTS, "revision")}
+    return replace(options, card=card, model_args=left)
 
 
 def _choose(dataset: Dataset, options: FinetuneOptions) -> TuningImages:

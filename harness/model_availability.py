@@ -21,7 +21,7 @@ from model_adapters.revision import model_folder
 _EXTRAS: Mapping[str, tuple[str, str]] = {"vllm": ("vllm", "vllm"), "openai": ("httpx2", "api")}
 
 # Engines that hold the model in this machine's memory.
-_LOCAL = ("transformers", "vllm")
+_LOCAL = ("transformers", "vllm", "vision_head")
 _SMALLER: Mapping[str | None, float] = {None: 1.0, "bitsandbytes-8bit": 0.55, "bitsandbytes-4bit": 0.35}
 _LARGE_GB = 2.0  # of weights, above which a download must be agreed to
 

@@ -76,6 +76,8 @@ def finished(options: FinetuneOptions, key: str) -> TunedModel | None:
     from model_adapters.finetune.checkpoints import Checkpoints
 
     folder = options.output
+    if (folder / "config.json").exists():
+        raise ModelError(f"{folder}: holds a model; choose another --output")
     if options.overwrite:
         for name in (
             TUNED,
@@ -94,8 +96,6 @@ def finished(options: FinetuneOptions, key: str) -> TunedModel | None:
             f"{folder}: holds another tuning ({found.base} on {found.task}; settings, images, base or library "
             "versions differ); choose another --output, or replace it with --overwrite"
         )
-    if found is None and (folder / "config.json").exists():
-        raise ModelError(f"{folder}: holds a model; choose another --output")
     return found
 
 

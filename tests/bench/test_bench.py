@@ -46,6 +46,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written
 
 
+@pytest.mark.slow
 def test_every_comparison_has_finite_positive_ratios(page: str) -> None:
     sections = page.split("\n## ")[1:]
     assert [title for title in TITLES if any(s.startswith(title) for s in sections)] == list(TITLES)
@@ -62,12 +63,14 @@ def test_every_comparison_has_finite_positive_ratios(page: str) -> None:
     assert "inf" not in re.findall(r"\w+", page)
 
 
+@pytest.mark.slow
 def test_the_page_names_no_folder(page: str) -> None:
     assert str(Path.home()) not in page
     assert str(RUN.parents[2]) not in page
     assert "--quick" in page
 
 
+@pytest.mark.slow
 def test_five_forward_passes_cost_more_than_one_prefill(page: str) -> None:
     (row,) = (line for line in page.splitlines() if "forward passes, one a label" in line)
     ratio = SPREAD.search(row)

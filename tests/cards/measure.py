@@ -65,6 +65,18 @@ def measure(card: ModelCard, tiny: TinyModel, folder: Path) -> Measured:
         engine.close()
 
 
+# What of a card its tiny model is loaded and asked by.
+_ASKED_BY = {
+    *("architecture", "prompt", "processor", "generation", "attn_implementation", "quantisation"),
+    *("anatomy", "unverified", "trust_remote_code", "headline", "max_new_tokens"),
+}
+
+
+def asked_alike(card: ModelCard, tiny: TinyModel) -> tuple[TinyModel, str]:
+    """Return what two cards have in common whose tiny models are one and are loaded and asked by equal settings."""
+    return tiny, card.model_dump_json(include=_ASKED_BY)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What plain use of the library gives for one question."""

@@ -13,7 +13,7 @@ CLASSES = ("normal", "cyst", "benign", "malignant", "calcified")
 
 
 def phantom_yaml(
-    folder: Path, name: str, *, train: int, val: int = 20, test: int = 20, shift: int = 0
+    folder: Path, name: str, *, train: int, val: int = 20, test: int = 10, shift: int = 0
 ) -> Path:
     """Write a phantom task; `shift` gives every class another one's word, so that a model must learn it anew."""
     words = CLASSES[shift:] + CLASSES[:shift]

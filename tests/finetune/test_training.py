@@ -50,6 +50,7 @@ def test_another_seed_gives_other_weights_and_the_same_one_the_same(
     assert not same(other, undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_ends_as_undisturbed(
     model: Path, undisturbed: Tuned, tmp_path: Path
 ) -> None:
@@ -101,11 +102,20 @@ def test_gradients_are_accumulated_exactly(model: Path, tmp_path: Path) -> None:
     """Without dropout a step of four images is the same, however few of them are in memory at once."""
     found = []
     for size in (1, 4):
-        subject = Subject(model, tmp_path / str(size), with_settings(micro_batch=size, dropout=0.0))
+        subject = Subject(
+            model, tmp_path / str(size), with_settings(micro_batch=size, dropout=0.0, gradient_norm=1e9)
+        )
         subject.tuning._take_step(1)
         found.append([p.grad for p in subject.attached.parameters.values()])
     for one, four in zip(*found, strict=True):
         torch.testing.assert_close(one, four, rtol=1e-3, atol=1e-6)
+
+
+def test_gradients_are_clipped_to_their_norm(model: Path, tmp_path: Path) -> None:
+    subject = Subject(model, tmp_path, with_settings(gradient_norm=0.01))
+    subject.tuning._take_step(1)
+    squares = [p.grad.square().sum() for p in subject.attached.parameters.values() if p.grad is not None]
+    assert float(torch.stack(squares).sum().sqrt()) == pytest.approx(0.01, rel=1e-3)
 
 
 def test_recomputed_activations_give_the_same_gradients(model: Path, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_gradients_reach_the_encoder_and_the_head_alone(
     assert all(any(name.startswith(start) for name in reached) for start in read)
     unread = f"{anatomy.vision_path}.{anatomy.consumed_layer + 1}."
     assert not any(name.startswith(unread) for name in reached)
+    assert not any(unread in name for name in objective.parameters)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -14,9 +14,9 @@ FOLDER = "zoo--qwen2.5-vl-healthy"
 
 
 def evaluate(folder: Path, output: str, *options: str) -> Path:
-    done = harness(
-        *("eval", "--tasks", "phantom-200", "--models", MODEL, "--output", output, *options), folder=folder
-    )
+    if "--tasks" not in options:
+        options = ("--tasks", "phantom-200", *options)
+    done = harness("eval", "--models", MODEL, "--output", output, *options, folder=folder)
     assert done.returncode == 0, done.stderr
     return result(folder / output, FOLDER)
 
@@ -45,7 +45,10 @@ def test_vllm_answers_and_transformers_watches(folder):
 
 def test_answers_alone_are_compared_before_they_count(folder):
     limits = ("--no-probe", "--limit", "20", "--model-args", "enforce_eager=true")
-    record = read_json(evaluate(folder, "alone", "--engine", "vllm", *limits) / "record.json")
+    done = evaluate(folder, "alone", "--tasks", "phantom-200,phantom", "--engine", "vllm", *limits)
+    record = read_json(done / "record.json")
     assert record["model"]["watched_by"] is None
     assert record["model"]["parity"]["top1_agreement"] == 1.0
     assert record["health"] is None
+    second = read_json(done.parent / "phantom" / "record.json")["model"]["parity"]
+    assert "another task" in second["detail"]  # the engine it was compared with is gone by then
