@@ -9,6 +9,8 @@ import pytest
 
 from tests.run.conftest import harness, read_json, read_lines, result
 
+pytest.importorskip("vllm")
+
 MODEL = "zoo/qwen2.5-vl-healthy"
 FOLDER = "zoo--qwen2.5-vl-healthy"
 
