@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from harness.engines import LoadedEngine
+from harness.engines import LoadedEngine, inner_engine
 from leaderboard.record import Condition, ModelPart, ParityPart, UsagePart
 from leaderboard.scoring import Headline
 from model_adapters.card import ModelCard
@@ -86,8 +86,8 @@ def seen_in_training(card: ModelCard, task: TaskSpec) -> bool | None:
 
 
 def _watched_by(loaded: LoadedEngine) -> str | None:
-    watching = getattr(loaded.engine, "watching", None)
-    return None if watching is None else str(watching.description.engine)
+    watching = inner_engine(loaded.engine)
+    return None if watching is loaded.engine else watching.description.engine
 
 
 def _rounded(values: dict[str, object]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +17,9 @@ from model_adapters.registry import load_engine
 
 if TYPE_CHECKING:
     from model_adapters.engine_parity import RecordedAnswers
+
+# Gives questions about a few images; nothing is read where no engine is compared.
+Questions = Callable[[], Sequence[Query]]
 
 PARITY_IMAGES = 8
 _PARITY_TOKENS = 8  # written freely, to be compared
@@ -46,11 +49,11 @@ def inner_engine(engine: Engine) -> Engine:
 
 
 def load_for_run(
-    card: ModelCard, options: EvalOptions, questions: Sequence[Query], console: Console
+    card: ModelCard, options: EvalOptions, questions: Questions, console: Console
 ) -> LoadedEngine:
     """Load the engine that a run asks for.
 
-    With vLLM the first `questions` are put to the transformers engine as well, before any answer counts.
+    With vLLM the `questions` are put to the transformers engine as well, before any answer counts.
     That engine stays where layers are to be watched; where not, it is gone before vLLM is loaded, so that one
     model is in memory at a time.
 
@@ -60,30 +63,31 @@ def load_for_run(
     """
     console.say(f"loading {card.name}")
     if engine_of(card, options) != "vllm":
-        return LoadedEngine(_load(card, options, options.engine))
+        return LoadedEngine(_load(card, options, engine_of(card, options)))
     from model_adapters.engine_parity import measure_parity
     from model_adapters.watched_engine import AnsweringAndWatching
 
+    asked = questions()
     with ExitStack() as failing:  # nothing stays in memory where the next step fails
         if options.probe:
             watching = _closed_by(failing, _load(card, options, _WATCHING))
             answering = _closed_by(failing, _load(card, options, "vllm"))
-            parity = measure_parity(answering, watching, questions, max_new_tokens=_PARITY_TOKENS)
+            parity = measure_parity(answering, watching, asked, max_new_tokens=_PARITY_TOKENS)
             loaded = LoadedEngine(AnsweringAndWatching(answering, watching), parity)
         else:
-            recorded = _answers_of_watching(card, options, questions)
+            recorded = _answers_of_watching(card, options, asked)
             answering = _closed_by(failing, _load(card, options, "vllm"))
             parity = (
                 EngineParity(0, None, None, None, detail=f"not compared with transformers: {recorded}")
                 if isinstance(recorded, ModelError)
-                else measure_parity(answering, recorded, questions, max_new_tokens=_PARITY_TOKENS)
+                else measure_parity(answering, recorded, asked, max_new_tokens=_PARITY_TOKENS)
             )
             loaded = LoadedEngine(answering, parity)
         failing.pop_all()
         return loaded
 
 
-def compared_anew(loaded: LoadedEngine, questions: Sequence[Query]) -> LoadedEngine:
+def compared_anew(loaded: LoadedEngine, questions: Questions) -> LoadedEngine:
     """Return an engine that goes on to another task, compared on that task's questions.
 
     One that answers alone was compared before it was loaded and keeps that; `detail` says where it is from.
@@ -93,7 +97,7 @@ def compared_anew(loaded: LoadedEngine, questions: Sequence[Query]) -> LoadedEng
 
     engine, parity = loaded.engine, loaded.parity
     if isinstance(engine, AnsweringAndWatching):
-        parity = measure_parity(engine.answering, engine.watching, questions, max_new_tokens=_PARITY_TOKENS)
+        parity = measure_parity(engine.answering, engine.watching, questions(), max_new_tokens=_PARITY_TOKENS)
     elif parity is not None and _ELSEWHERE not in (parity.detail or ""):
         parity = replace(parity, detail="; ".join(filter(None, (parity.detail, _ELSEWHERE))))
     return replace(loaded, parity=parity)
@@ -119,8 +123,6 @@ def _closed_by(stack: ExitStack, engine: Engine) -> Engine:
 
 
 def _load(card: ModelCard, options: EvalOptions, engine: str) -> Engine:
-    if card.classifier is not None:
-        engine = "auto"  # has one engine only
     arguments = dict(options.model_args)
     if engine_of(card, options) == "vllm":
         if engine == _WATCHING:

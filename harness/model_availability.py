@@ -110,7 +110,8 @@ def _weights(card: ModelCard, options: EvalOptions, around: Surroundings, engine
         return [f"its card names a server and no weights for the engine {engine}; leave --engine out"]
     if card.hub_id is not None:
         size = (card.memory_gb or 0.0) / 1.2  # a card states a fifth more than the weights
-        return _hub(card.hub_id, card.revision or "main", size, card.gated, options, around)
+        revision = options.model_args.get("revision") or card.revision or "main"
+        return _hub(card.hub_id, revision, size, card.gated, options, around)
     try:
         model_folder(card)
     except ModelError as error:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from model_adapters.card import ModelCard
+
 
 @dataclass(frozen=True)
 class EvalOptions:
@@ -22,7 +24,7 @@ class EvalOptions:
     seed: int = 0
     probe: bool = True
     floors: Literal["all", "task"] = "all"  # "task" leaves out what is asked of each model
-    reference: str = "built-in"  # the classifier that is R: this, or the card of another
+    reference: ModelCard | None = None  # of the classifier that is R; None: the built-in one
     answer_target: bool = True  # one more pass over some images, on the letters prompt
     causal: bool = False  # change hidden states and see what the answers depend on; many passes
     max_train: int | None = None

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.cache import cache_folder
 from harness.data.dataset import Dataset
 from harness.data.progress import Step
 from harness.prompts import label_question
-from harness.training import training_images
+from harness.training import train_engine
 from model_adapters.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.spec import SplitName
@@ -60,10 +59,7 @@ def reference_scores(
     try:
         if not isinstance(engine, Trainable):
             raise ModelError(f"{card.name}: the engine {card.engine} trains no classifier")
-        with progress(f"reference {card.name}", engine.training_steps, unit="steps") as advance:
-            engine.train(
-                training_images(dataset), seed=seed, cache=cache_folder() / "classifiers", progress=advance
-            )
+        train_engine(engine, dataset, seed=seed, progress=progress, title=f"reference {card.name}")
         question = label_question(dataset.task, dataset.task.primary)
         scores: dict[SplitName, NDArray[np.float64]] = {}
         for name in splits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from harness import ask
@@ -12,7 +12,7 @@ from harness.configuration import engine_configuration, make_configuration
 from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
-from harness.engines import PARITY_IMAGES, LoadedEngine, inner_engine
+from harness.engines import PARITY_IMAGES, LoadedEngine, Questions, inner_engine
 from harness.filing import file_record, finished_record, judgement_settings
 from harness.floors import floors_key
 from harness.judge import judge
@@ -21,7 +21,6 @@ from harness.letters_target import ask_letters, judge_letters, target_images
 from harness.options import EvalOptions
 from harness.plan import PlannedRun
 from harness.prompts import label_question
-from harness.reference_choice import chosen_reference
 from harness.run_floors import run_floors
 from harness.store import RunStore
 from harness.timing import Timing, time_by_step
@@ -31,8 +30,8 @@ from harness.watched import Watched
 from leaderboard.record import Record
 from model_adapters.interface import Engine, Query, Trainable
 
-# Loads a model; it is given questions about a few of the task's images, to compare engines by.
-Load = Callable[[Sequence[Query]], LoadedEngine]
+# Loads a model; it may ask for questions about a few of the task's images, to compare engines by.
+Load = Callable[[Questions], LoadedEngine]
 
 
 def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console) -> Record:
@@ -45,10 +44,9 @@ def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console)
     with timing.of("data"):
         dataset = _load_data(planned, options, console)
     configuration = make_configuration(planned.card, dataset, options)
-    reference = chosen_reference(options.reference)
     key = None
     if options.probe:
-        key = floors_key(dataset, options.seed, reference, offline=options.offline)
+        key = floors_key(dataset, options.seed, options.reference, offline=options.offline)
     settings = judgement_settings(options, key)
     with RunStore(planned.folder, configuration, overwrite=options.overwrite) as store:
         done = finished_record(store, settings)
@@ -58,12 +56,12 @@ def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console)
         with console.logging_to(planned.folder / "log.txt"):
             console.say(f"{planned.title}: {_sizes(dataset)}")
             with timing.of("load"):
-                loaded = load(_first_questions(dataset))
+                loaded = load(lambda: _first_questions(dataset))
             engine = loaded.engine
             used = usage_so_far(engine)
             if isinstance(engine, Trainable):
                 with timing.of("train"):
-                    train_engine(engine, dataset, seed=options.seed, console=console)
+                    train_engine(engine, dataset, seed=options.seed, progress=console.step)
             for remark in engine.description.remarks:
                 console.say(f"{planned.title}: {remark}")
             store.pin_engine(engine_configuration(engine.description))

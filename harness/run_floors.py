@@ -14,7 +14,6 @@ from harness.floors import PREDICTED, Floor, Floors, load_floors
 from harness.judge import SCORE_DECIMALS
 from harness.options import EvalOptions
 from harness.random_floor import load_random_vision
-from harness.reference_choice import chosen_reference
 from harness.store import RunStore
 from harness.timing import Timing
 from leaderboard.floor_parts import FLOOR, DeclaredFloors
@@ -45,12 +44,11 @@ def run_floors(
     its vision encoder is worth with random weights.
     """
     with timing.of("floors"):
-        chosen = chosen_reference(options.reference)
         floors = load_floors(
             dataset,
             seed=options.seed,
             progress=console.step,
-            reference=chosen,
+            reference=options.reference,
             offline=options.offline,
         )
     named = (floors.reference, floors.pixels, floors.majority)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.board import collect
 from harness.console import Console
 from harness.data.dataset import DataError
-from harness.engines import LoadedEngine, compared_anew, load_for_run
+from harness.engines import LoadedEngine, Questions, compared_anew, load_for_run
 from harness.options import EvalOptions
 from harness.plan import Plan, PlannedRun
 from harness.run import run
 from harness.store import StoreError
 from leaderboard.record import Record, RecordError
 from model_adapters.card import ModelCard
-from model_adapters.interface import ModelError, Query, Trainable
+from model_adapters.interface import ModelError, Trainable
 from tasks.spec import TaskError
 
 # What may go wrong with one run without stopping the others. Anything else is a bug and stops everything.
@@ -42,7 +41,7 @@ class _LoadOnce:
         self._card, self._options, self._console = card, options, console
         self._loaded: LoadedEngine | None = None
 
-    def __call__(self, questions: Sequence[Query]) -> LoadedEngine:
+    def __call__(self, questions: Questions) -> LoadedEngine:
         if self._loaded is not None and isinstance(self._loaded.engine, Trainable):
             self.close()
         if self._loaded is None:

@@ -8,23 +8,27 @@ import json
 import numpy as np
 from PIL import Image
 
-from harness.console import Console
 from harness.data.cache import cache_folder
 from harness.data.dataset import DataError, Dataset, Sample
+from harness.data.progress import Step
 from harness.prompts import label_question
 from model_adapters.interface import LabelledImages, Trainable, TrainingImages
 from tasks.spec import SplitName
 
 
-def train_engine(engine: Trainable, dataset: Dataset, *, seed: int, console: Console) -> None:
+def train_engine(
+    engine: Trainable, dataset: Dataset, *, seed: int, progress: Step, title: str = "training"
+) -> None:
     """Train, or read back what was trained on the same images; test images are never shown.
+
+    `progress` opens a step of this title, as `Console.step` does.
 
     Raises:
         DataError: train or validation has no image.
         ModelError: training fails.
     """
     images = training_images(dataset)
-    with console.step("training", engine.training_steps, unit="steps") as advance:
+    with progress(title, engine.training_steps, unit="steps") as advance:
         engine.train(images, seed=seed, cache=cache_folder() / "classifiers", progress=advance)
 
 

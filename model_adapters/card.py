@@ -89,7 +89,8 @@ class ClassifierSettings(_Strict):
     """An image classifier that is trained on a task's own images before it is asked.
 
     `kind` is the library's name of the architecture (`model_type`), `configuration` what its configuration
-    class is given for training from scratch; `pretrained` a hub id or folder to start from instead.
+    class is given for training from scratch; `pretrained` a hub id or folder to start from instead (one that
+    begins with `./`, `../` or `~` starts at the card's folder).
     """
 
     kind: str
@@ -233,8 +234,17 @@ def load_card(path: Path) -> ModelCard:
     for key in ("path", "adapter"):
         place = content.get(key)
         if isinstance(place, str) and not place.startswith("package:"):
-            content[key] = str((path.parent / Path(place).expanduser()).resolve())
+            content[key] = _beside(path, place)
+    if isinstance(classifier := content.get("classifier"), dict):
+        start = classifier.get("pretrained")
+        if isinstance(start, str) and start.startswith(("./", "../", "~")):  # else a hub id, or absolute
+            content["classifier"] = {**classifier, "pretrained": _beside(path, start)}
     return make_card(content, str(path))
+
+
+def _beside(card: Path, place: str) -> str:
+    """Return a place that a card names as an absolute path; a relative one starts at the card's folder."""
+    return str((card.parent / Path(place).expanduser()).resolve())
 
 
 def _read_yaml(text: str) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from model_adapters.batching import AUTO_GPU, Batcher, Failure, parse_batch_size
 from model_adapters.card import ClassifierSettings, ModelCard, make_card
+from model_adapters.class_answers import ABILITIES, class_scores, no_text
 from model_adapters.classifiers.architectures import Classifier, build
 from model_adapters.classifiers.identity import (
     classifier_revision,
@@ -31,33 +31,23 @@ from model_adapters.classifiers.stored import stored_or_trained, weights_hash
 from model_adapters.classifiers.training import Trained, standardise, to_pixels, train
 from model_adapters.classifiers.training_parts import mean_log_probabilities, torch_threads
 from model_adapters.interface import (
-    Abilities,
     Generation,
     LabelScores,
+    LoadOptions,
     ModelDescription,
     ModelError,
     Observation,
     Query,
     TrainingImages,
 )
+from model_adapters.transformers_load import placement
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same weights and library versions.
 ADAPTER_VERSION = 1
 
-_ABILITIES = Abilities(label_scores=True, generation=False, reads_prompts=False)
 
-
-def load(
-    card: ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int | str | None = None,
-    trust_remote_code: bool = False,
-    offline: bool = False,
-    model_args: Mapping[str, str] | None = None,
-) -> ImageClassifierEngine:
+def load(card: ModelCard, options: LoadOptions) -> ImageClassifierEngine:
     """Make the engine of a card's classifier, untrained; see `registry.load_engine`.
 
     `model_args` may hold image_size (pixels a side), pretrained (a hub id or folder), and of the recipe
@@ -67,13 +57,13 @@ def load(
     Raises:
         ModelError: an argument is unknown or wrong, or the card's settings make no network.
     """
-    arguments = dict(model_args or {})
+    arguments = options.model_args
     if unknown := sorted(set(arguments) - {*SETTINGS_ARGUMENTS, *RECIPE_ARGUMENTS}):
         known = ", ".join((*SETTINGS_ARGUMENTS, *RECIPE_ARGUMENTS))
         raise ModelError(
             f"{card.name}: unknown model argument {unknown[0]!r}; the engine image_classifier has {known}"
         )
-    if (wanted := dtype or card.dtype) not in ("auto", "float32"):
+    if (wanted := options.dtype or card.dtype) not in ("auto", "float32"):
         raise ModelError(f"{card.name}: an image classifier is trained in float32, not in {wanted}")
     card = _with_arguments(card, arguments)
     changes = {key: arguments[key] for key in RECIPE_ARGUMENTS if key in arguments}
@@ -82,10 +72,10 @@ def load(
     return ImageClassifierEngine(
         card,
         recipe,
-        device=_device(device, card.name),
-        revision=classifier_revision(card, offline=offline) + changed,
-        batch_size=parse_batch_size(batch_size),
-        offline=offline,
+        device=placement(options.device, card.name).device,
+        revision=classifier_revision(card, offline=options.offline) + changed,
+        batch_size=parse_batch_size(options.batch_size),
+        offline=options.offline,
     )
 
 
@@ -192,7 +182,9 @@ class ImageClassifierEngine:
 
         def forward(batch: Sequence[Query]) -> list[LabelScores]:
             rows = self._log_probabilities(batch)
-            return [self._label_scores(query, row) for query, row in zip(batch, rows, strict=True)]
+            return [
+                class_scores(query.labels, self._classes, row) for query, row in zip(batch, rows, strict=True)
+            ]
 
         with torch_threads(self.recipe.threads):
             results = self._scoring.run(queries, forward)
@@ -202,8 +194,7 @@ class ImageClassifierEngine:
 
     def generate(self, queries: Sequence[Query], *, max_new_tokens: int) -> tuple[Generation, ...]:
         """Return an error for every query: there is no text to write."""
-        error = "an image classifier writes no text"
-        return tuple(Generation("", finished=False, error=error) for _ in queries)
+        return no_text(queries, "an image classifier")
 
     def close(self) -> None:
         """Free the model's memory; it has to be trained again before it answers."""
@@ -218,16 +209,6 @@ class ImageClassifierEngine:
         pictures = np.stack([to_pixels(query.image, self._settings.image_size) for query in queries])
         scores = self._network(standardise(pictures, self._trained.mean, self._trained.deviation))
         return mean_log_probabilities(scores[None].double().cpu().numpy(), self._trained.kept.temperature)
-
-    def _label_scores(self, query: Query, row: NDArray[np.float64]) -> LabelScores:
-        for label in query.labels:
-            if label not in self._classes:
-                known = ", ".join(self._classes)
-                return LabelScores((), (), error=f"the label {label!r} is none of the classes {known}")
-        values = tuple(float(row[self._classes[label]]) for label in query.labels)
-        if not np.isfinite(values).all():
-            return LabelScores((), (), error="a class's log-probability is not finite")
-        return LabelScores(values, values)
 
     def _build(self, classes: int, seed: int) -> Classifier:
         return build(
@@ -273,7 +254,7 @@ class ImageClassifierEngine:
                 "pillow": PIL.__version__,
                 "recipe": asdict(self.recipe),
             },
-            abilities=_ABILITIES,
+            abilities=ABILITIES,
         )
 
     @property
@@ -290,20 +271,3 @@ def _with_arguments(card: ModelCard, arguments: Mapping[str, str]) -> ModelCard:
     settings: ClassifierSettings = classifier_settings(card)
     content = {**card.model_dump(), "classifier": {**settings.model_dump(), **changes}}
     return make_card(content, f"{card.name}: model arguments")
-
-
-def _device(device: str, name: str) -> torch.device:
-    """Return the device to compute on; "auto" is the process's own GPU, Apple's GPU, or the CPU."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        if gpus:
-            return torch.device(f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(f"{name}: unknown device {device!r}; try cpu, cuda, cuda:0 or mps") from error
-    there = {"cuda": (wanted.index or 0) < gpus, "mps": torch.backends.mps.is_available()}
-    if not there.get(wanted.type, wanted.type == "cpu"):
-        raise ModelError(f"{name}: there is no device {device} here; use --device cpu or leave --device out")
-    return wanted

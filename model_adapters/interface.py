@@ -36,6 +36,33 @@ class Query:
     labels: tuple[str, ...]
 
 
+def require_labels(queries: Sequence[Query]) -> None:
+    """Refuse queries whose answer would be no choice.
+
+    Raises:
+        ModelError: a query has fewer than two labels.
+    """
+    for query in queries:
+        if len(query.labels) < 2:
+            raise ModelError(f"query {query.id!r} has {len(query.labels)} labels; two or more are needed")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is to be loaded, for every engine.
+
+    `dtype` None takes the card's, `batch_size` None or "auto" leaves it to the engine. `model_args` are further
+    settings by name, as strings; an engine refuses those that it does not know.
+    """
+
+    device: str = "auto"
+    dtype: str | None = None
+    batch_size: int | str | None = None
+    trust_remote_code: bool = False
+    offline: bool = False
+    model_args: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class LabelScores:
     """Log-likelihoods of a query's labels as the answer, in the order of `Query.labels`, in nats.

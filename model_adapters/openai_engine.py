@@ -8,7 +8,7 @@ filed, so that the run can be taken up again where it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,11 +17,13 @@ from model_adapters.interface import (
     Abilities,
     Generation,
     LabelScores,
+    LoadOptions,
     ModelDescription,
     ModelError,
     Observation,
     Query,
     Usage,
+    require_labels,
 )
 from model_adapters.openai_client import Client, RequestFailed
 from model_adapters.openai_handshake import GREY, Server, meet
@@ -44,16 +46,7 @@ ADAPTER_VERSION = 1
 Value = TypeVar("Value")
 
 
-def load(
-    card: ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int | str | None = None,
-    trust_remote_code: bool = False,
-    offline: bool = False,
-    model_args: Mapping[str, str] | None = None,
-) -> OpenAIEngine:
+def load(card: ModelCard, options: LoadOptions) -> OpenAIEngine:
     """Meet a card's server; see `registry.load_engine`. Device, dtype and batches are the server's own.
 
     `model_args` may hold what `openai_settings.KNOWN` lists: base_url, model, api_key_env, timeout (seconds),
@@ -64,8 +57,8 @@ def load(
     Raises:
         ModelError: an argument is wrong, or the server is not there or cannot be asked as the card wants.
     """
-    settings = server_settings(card, model_args)
-    if offline and not settings.on_this_machine:
+    settings = server_settings(card, options.model_args)
+    if options.offline and not settings.on_this_machine:
         raise ModelError(f"{card.name}: --offline, but the server at {settings.base_url} is on the network")
     client = Client(settings)
     try:
@@ -112,9 +105,7 @@ class OpenAIEngine:
         Raises:
             ModelError: labels cannot be told apart, the key is not accepted, or the server is gone.
         """
-        for query in queries:
-            if len(query.labels) < 2:
-                raise ModelError(f"query {query.id!r} has {len(query.labels)} labels; two or more are needed")
+        require_labels(queries)
         if not self.description.abilities.label_scores:
             return Observation(tuple(LabelScores((), (), error=self._no_scores()) for _ in queries))
         results = self._ask_each(queries, self._score)

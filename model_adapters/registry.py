@@ -16,10 +16,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from model_adapters.card import GROUPS, ModelCard, load_card
-from model_adapters.interface import Engine, ModelError
+from model_adapters.interface import Engine, LoadOptions, ModelError
 from model_adapters.zoo.places import CARD, FAULTS_GROUP, built_cards, default_folder, siblings
 
-# Engine name -> "module:function" of a loader with the arguments of `load_engine`.
+# Engine name -> "module:function" of a loader: a card and `interface.LoadOptions` in, an engine out.
 ENGINES: Mapping[str, str] = {
     "transformers": "model_adapters.transformers_engine:load",
     "vllm": "model_adapters.vllm_engine:load",
@@ -185,8 +185,7 @@ def load_engine(
 ) -> Engine:
     """Load a model with the engine that the card names, or with another one.
 
-    `dtype` None takes the card's, `batch_size` None or "auto" leaves it to the engine. `model_args`
-    are further settings by name, as strings; an engine refuses those that it does not know.
+    The other arguments are those of `interface.LoadOptions`.
 
     Raises:
         ModelError: no such engine, or the model cannot be loaded.
@@ -197,13 +196,7 @@ def load_engine(
     if card.adapter is not None and chosen not in ("transformers", "vision_head"):
         raise ModelError(f"{card.name}: the engine {chosen} merges no adapter; leave --engine out")
     module, _, attribute = ENGINES[chosen].partition(":")
-    load: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
+    load: Callable[[ModelCard, LoadOptions], Engine] = getattr(importlib.import_module(module), attribute)
     return load(
-        card,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
-        offline=offline,
-        model_args=dict(model_args or {}),
+        card, LoadOptions(device, dtype, batch_size, trust_remote_code, offline, dict(model_args or {}))
     )

@@ -1,4 +1,4 @@
-"""Versions of other packages that a model's own code needs: compared before any of that code is run."""
+"""Code that a model brings along: whether it may run, and the versions of other packages that it needs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def refuse_unmet(card: ModelCard) -> None:
     """
     if missing := missing_requirements(card):
         raise ModelError(f"{card.name}: {'; '.join(missing)} (`requires` on its card); {_way_out(card)}")
+
+
+def may_run_own_code(card: ModelCard, allowed: bool) -> bool:
+    """Tell whether a model may run code of its own; `allowed` is what `--trust-remote-code` says.
+
+    What a group may bring in runs it only if its card says so; a folder or hub id without a card was named.
+
+    Raises:
+        ModelError: the card says that it must and it may not, or versions that this code needs are not here.
+    """
+    if card.trust_remote_code and not allowed:
+        raise ModelError(f"{card.name}: the model runs code of its own; allow it with --trust-remote-code")
+    refuse_unmet(card)
+    return allowed and (card.trust_remote_code or not card.groups)
 
 
 @contextmanager

@@ -23,10 +23,12 @@ from model_adapters.generation import end_tokens, greedy, read_generation
 from model_adapters.interface import (
     Generation,
     LabelScores,
+    LoadOptions,
     ModelDescription,
     ModelError,
     Observation,
     Query,
+    require_labels,
 )
 from model_adapters.label_scoring import label_log_likelihoods, prefill
 from model_adapters.label_tokens import Tokens
@@ -44,16 +46,7 @@ _GREY = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
 _MODEL_ARGS = {"attn_implementation", "dtype", "quantisation", "revision", *PROMPT_ARGUMENTS}
 
 
-def load(
-    card: ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int | str | None = None,
-    trust_remote_code: bool = False,
-    offline: bool = False,
-    model_args: Mapping[str, str] | None = None,
-) -> TransformersEngine:
+def load(card: ModelCard, options: LoadOptions) -> TransformersEngine:
     """Load a card's model; see `registry.load_engine`.
 
     `model_args` may hold attn_implementation, dtype, quantisation, revision, system, answer_prefix and
@@ -62,7 +55,7 @@ def load(
     Raises:
         ModelError: an argument is unknown, or the model cannot be loaded or understood.
     """
-    arguments = dict(model_args or {})
+    arguments = options.model_args
     if unknown := sorted(set(arguments) - _MODEL_ARGS):
         known = ", ".join(sorted(_MODEL_ARGS))
         raise ModelError(
@@ -71,15 +64,15 @@ def load(
     card = with_prompt(card, arguments)
     loaded = load_model(
         card,
-        device=device,
-        dtype=dtype or arguments.get("dtype") or card.dtype,
+        device=options.device,
+        dtype=options.dtype or arguments.get("dtype") or card.dtype,
         attn_implementation=arguments.get("attn_implementation") or card.attn_implementation,
-        trust_remote_code=trust_remote_code,
-        offline=offline,
+        trust_remote_code=options.trust_remote_code,
+        offline=options.offline,
         revision=arguments.get("revision"),
         quantisation=arguments.get("quantisation") or card.quantisation,
     )
-    return TransformersEngine(card, loaded, batch_size=parse_batch_size(batch_size))
+    return TransformersEngine(card, loaded, batch_size=parse_batch_size(options.batch_size))
 
 
 @dataclass(frozen=True)
@@ -144,9 +137,7 @@ class TransformersEngine:
             ModelError: labels cannot be told apart, the forward pass fails, or a layer's features are
                 not finite.
         """
-        for query in queries:
-            if len(query.labels) < 2:
-                raise ModelError(f"query {query.id!r} has {len(query.labels)} labels; two or more are needed")
+        require_labels(queries)
 
         def forward(indices: Sequence[int]) -> list[_Scored]:
             return self._score_batch([queries[index] for index in indices], observe)

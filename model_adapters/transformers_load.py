@@ -15,7 +15,7 @@ from model_adapters.interface import ModelError
 from model_adapters.processors import LOAD_ERRORS, load_processor
 from model_adapters.quantisation import quantised
 from model_adapters.remote_code import make_ready
-from model_adapters.requirements import dtype_key, naming_versions, refuse_unmet
+from model_adapters.requirements import dtype_key, may_run_own_code, naming_versions
 from model_adapters.revision import base_revision, card_revision, model_folder
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
@@ -53,9 +53,7 @@ def load_model(
     Raises:
         ModelError: it cannot be loaded; the message gives the library's reason in one line.
     """
-    if card.trust_remote_code and not trust_remote_code:
-        raise ModelError(f"{card.name}: the model runs code of its own; allow it with --trust-remote-code")
-    refuse_unmet(card)
+    trusted = may_run_own_code(card, trust_remote_code)
     if dtype not in _DTYPES:
         raise ModelError(f"{card.name}: unknown dtype {dtype!r}; there are {', '.join(_DTYPES)}")
     if revision is not None:
@@ -63,18 +61,16 @@ def load_model(
     folder = model_folder(card)
     exact = base_revision(card, offline=offline)
     location = str(folder) if folder is not None else str(card.hub_id)
-    # What a group may bring in runs code of its own only if its card says so; a folder or hub id was named.
-    trusted = trust_remote_code and (card.trust_remote_code or not card.groups)
     options: dict[str, Any] = {"trust_remote_code": trusted, "local_files_only": offline}
     if folder is None:
         options["revision"] = exact
-    placement = _placement(device, card.name)
+    place = placement(device, card.name)
     with quiet():
-        model_options = {**options, **placement.options, dtype_key(): _DTYPES[dtype]}
+        model_options = {**options, **place.options, dtype_key(): _DTYPES[dtype]}
         if attn_implementation is not None:
             model_options["attn_implementation"] = attn_implementation
         if quantisation is not None:
-            model_options |= quantised(quantisation, placement.device, card.name)
+            model_options |= quantised(quantisation, place.device, card.name)
         with naming_versions(card):
             config = load_config(location, card.name, options)
             processor = load_processor(location, config, card.name, **options, **card.processor)
@@ -84,16 +80,14 @@ def load_model(
 
             model = merge_adapter(model, card, exact)
         try:
-            placed = placement.options or quantisation is not None
-            model = model if placed else model.to(placement.device)
+            placed = place.options or quantisation is not None
+            model = model if placed else model.to(place.device)
         except (RuntimeError, torch.OutOfMemoryError) as error:
-            raise ModelError(
-                f"{card.name}: does not fit on {placement.device} ({_one_line(error)})"
-            ) from error
+            raise ModelError(f"{card.name}: does not fit on {place.device} ({_one_line(error)})") from error
         with naming_versions(card):
             largest = _make_ready(model.eval(), config, card.name)
     revision = card_revision(card, offline=offline)
-    return Loaded(model, processor, revision, placement.device, quantisation, largest)
+    return Loaded(model, processor, revision, place.device, quantisation, largest)
 
 
 def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -165,19 +159,26 @@ def auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
 
 
 @dataclass(frozen=True)
-class _Placement:
+class Placement:
+    """Where a model goes: `options` are arguments of `from_pretrained` where the weights are spread out."""
+
     device: torch.device  # where inputs go
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _placement(device: str, name: str) -> _Placement:
+def placement(device: str, name: str) -> Placement:
+    """Return where a model goes that is asked for on a device; "auto" as `load_model` has it.
+
+    Raises:
+        ModelError: there is no such device here.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             rank = os.environ.get("LOCAL_RANK")  # set by torchrun: one process a GPU
             if rank is None and torch.cuda.device_count() > 1:
-                return _Placement(torch.device("cuda:0"), {"device_map": "auto"})
-            return _Placement(torch.device(f"cuda:{int(rank or 0) % torch.cuda.device_count()}"))
-        return _Placement(torch.device("mps" if torch.backends.mps.is_available() else "cpu"))
+                return Placement(torch.device("cuda:0"), {"device_map": "auto"})
+            return Placement(torch.device(f"cuda:{int(rank or 0) % torch.cuda.device_count()}"))
+        return Placement(torch.device("mps" if torch.backends.mps.is_available() else "cpu"))
     try:
         wanted = torch.device(device)
     except RuntimeError as error:
@@ -190,7 +191,7 @@ def _placement(device: str, name: str) -> _Placement:
         )
     if wanted.type == "mps" and not torch.backends.mps.is_available():
         raise ModelError(f"{name}: no MPS device here; use --device cpu or leave --device out")
-    return _Placement(wanted)
+    return Placement(wanted)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ vLLM gets a prompt as token ids with one placeholder, and makes of it what the i
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -18,10 +18,12 @@ from model_adapters.generation import read_generation
 from model_adapters.interface import (
     Generation,
     LabelScores,
+    LoadOptions,
     ModelDescription,
     ModelError,
     Observation,
     Query,
+    require_labels,
 )
 from model_adapters.label_tokens import Tokens
 from model_adapters.vllm_load import Started, require_vllm, start
@@ -36,16 +38,7 @@ ADAPTER_VERSION = 1
 _GREY = Query("grey", Image.new("RGB", (96, 64), (127, 127, 127)), "?", ())
 
 
-def load(
-    card: ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int | str | None = None,
-    trust_remote_code: bool = False,
-    offline: bool = False,
-    model_args: Mapping[str, str] | None = None,
-) -> VllmEngine:
+def load(card: ModelCard, options: LoadOptions) -> VllmEngine:
     """Load a card's model; see `registry.load_engine`.
 
     `batch_size` limits the sequences that vLLM reads at once. `model_args` may hold tensor_parallel_size,
@@ -59,10 +52,10 @@ def load(
     require_vllm(card.name)
     from model_adapters.batching import parse_batch_size
 
-    arguments = dict(model_args or {})
-    settings = read_settings(card, arguments, dtype=dtype, batch_size=parse_batch_size(batch_size))
+    arguments, size = options.model_args, parse_batch_size(options.batch_size)
+    settings = read_settings(card, arguments, dtype=options.dtype, batch_size=size)
     card = with_prompt(card, arguments)
-    started = start(card, settings, device=device, trust_remote_code=trust_remote_code, offline=offline)
+    started = start(card, settings, options)
     return VllmEngine(card, started, settings)
 
 
@@ -93,9 +86,7 @@ class VllmEngine:
         Raises:
             ModelError: labels cannot be told apart, or vLLM fails.
         """
-        for query in queries:
-            if len(query.labels) < 2:
-                raise ModelError(f"query {query.id!r} has {len(query.labels)} labels; two or more are needed")
+        require_labels(queries)
         labels = [self.tokens_of_labels(query) for query in queries]
         asked = [
             (index, self._branching(query, place, wanted[begin : begin + AT_MOST]))

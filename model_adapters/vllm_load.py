@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from model_adapters.card import ModelCard
-from model_adapters.interface import ModelError
+from model_adapters.interface import LoadOptions, ModelError
 from model_adapters.vllm_settings import VllmSettings
 
 # Read by vLLM when it is imported. It writes to stdout otherwise, where tables go, and tells its makers of
@@ -50,41 +50,34 @@ def require_vllm(name: str) -> None:
         raise ModelError(f"{name}: vLLM is not installed; pip install 'mllm-harness[vllm]'")
 
 
-def start(
-    card: ModelCard, settings: VllmSettings, *, device: str, trust_remote_code: bool, offline: bool
-) -> Started:
+def start(card: ModelCard, settings: VllmSettings, asked: LoadOptions) -> Started:
     """Start vLLM with a card's model.
 
     Raises:
         ModelError: the model cannot be found, or vLLM refuses it; the message gives its reason in one line.
     """
     from model_adapters.processors import load_processor
-    from model_adapters.requirements import naming_versions, refuse_unmet
+    from model_adapters.requirements import may_run_own_code, naming_versions
     from model_adapters.revision import card_revision, model_folder
     from model_adapters.transformers_load import load_config, quiet
 
-    if card.trust_remote_code and not trust_remote_code:
-        raise ModelError(f"{card.name}: the model runs code of its own; allow it with --trust-remote-code")
-    refuse_unmet(card)
+    options: dict[str, Any] = {"trust_remote_code": may_run_own_code(card, asked.trust_remote_code)}
     if settings.revision is not None:
         card = card.model_copy(update={"revision": settings.revision})
     folder = model_folder(card)
-    exact = card_revision(card, offline=offline)
+    exact = card_revision(card, offline=asked.offline)
     location = str(folder.resolve()) if folder is not None else str(card.hub_id)
-    options: dict[str, Any] = {
-        "trust_remote_code": trust_remote_code and (card.trust_remote_code or not card.groups)
-    }
     if folder is None:
         options["revision"] = exact
     with quiet(), naming_versions(card):
-        local = {**options, "local_files_only": offline}
+        local = {**options, "local_files_only": asked.offline}
         config = load_config(location, card.name, local)
         processor = load_processor(location, config, card.name, **local, **card.processor)
         ends = _end_ids(location, config, processor.tokenizer, local)
         parameters = _count_parameters(config, card.name, options["trust_remote_code"])
-    if folder is None and offline:
+    if folder is None and asked.offline:
         location = _in_cache(str(card.hub_id), exact)
-    llm = _start(card, settings, location, config, processor, device, options)
+    llm = _start(card, settings, location, config, processor, asked.device, options)
     model_config = llm.llm_engine.vllm_config.model_config
     return Started(
         llm=llm,

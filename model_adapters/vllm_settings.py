@@ -101,8 +101,7 @@ def read_settings(
     if passed.get("data_parallel_size", 1) > 1:
         raise ModelError(
             f"{card.name}: vLLM runs data_parallel_size={passed['data_parallel_size']} as a server only; start "
-            "`vllm serve MODEL --data-parallel-size N` and ask it through a card with an endpoint, "
-            "or split the images by --executor"
+            "`vllm serve MODEL --data-parallel-size N` and ask it through a card with an endpoint"
         )
     passed.pop("data_parallel_size", None)
     return VllmSettings(passed, **{name: value for name, value in read.items() if name in _OWN})

@@ -14,7 +14,7 @@ from harness import __version__
 _COMMANDS = {
     "eval": ("harness.cli.eval:eval_command", "Ask models, watch their layers, file the records."),
     "tasks": ("harness.cli.tasks:tasks", "List, show and validate tasks."),
-    "models": ("harness.cli.models:models", "List and show models."),
+    "models": ("harness.cli.models:models", "List, show and check models, and add one."),
     "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
     "finetune": ("harness.cli.finetune:finetune_command", "Tune a model on one task by adapters."),
     "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),

@@ -9,9 +9,7 @@ from typing import Literal
 
 import click
 
-from harness.cli.parsing import device as parse_device
-from harness.cli.parsing import model_args as parse_model_args
-from harness.cli.parsing import names, split
+from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS, names, split
 
 READOUTS = ("linear", "paper")
 
@@ -61,15 +59,8 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option(
     "--readout", default="linear", callback=_readouts, help="linear, paper, or both.", show_default=True
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
-    default="auto",
-    show_default=True,
-)
-@click.option(
-    "--device", default="auto", callback=parse_device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-)
+@ENGINE
+@DEVICE
 @click.option(
     "--batch-size", default="auto", callback=_batch_size, show_default=True, help="auto, or images a pass."
 )
@@ -106,13 +97,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option(
     "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
 )
-@click.option(
-    "--model-args",
-    default="",
-    callback=parse_model_args,
-    metavar="k=v,…",
-    help="Passed to the model's loader.",
-)
+@MODEL_ARGS
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--offline", is_flag=True, help="Download nothing.")
@@ -168,6 +153,10 @@ def eval_command(
 
     if causal and no_probe:
         raise click.UsageError("--causal works on watched layers; leave out --no-probe")
+    try:
+        chosen = chosen_reference(reference)
+    except ModelError as error:
+        raise click.UsageError(str(error)) from error
     options = EvalOptions(
         output=output,
         data_dir=data_dir,
@@ -179,7 +168,7 @@ def eval_command(
         seed=seed,
         probe=not no_probe,
         floors=floors,
-        reference=reference,
+        reference=chosen,
         answer_target=answer_target,
         causal=causal,
         max_train=max_train,
@@ -191,7 +180,6 @@ def eval_command(
         command=_command_line(),
     )
     try:
-        chosen_reference(reference)
         plan = make_plan(tasks, models, options)
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error

@@ -7,9 +7,7 @@ from typing import Literal
 
 import click
 
-from harness.cli.parsing import device as parse_device
-from harness.cli.parsing import model_args as parse_model_args
-from harness.cli.parsing import split
+from harness.cli.parsing import DEVICE, MODEL_ARGS, split
 
 
 @click.command("finetune")
@@ -82,13 +80,11 @@ from harness.cli.parsing import split
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
 )
-@click.option(
-    "--device", default="auto", callback=parse_device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-)
+@DEVICE
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--limit-train", type=click.IntRange(min=1), help="Tune on this many images of the half.")
 @click.option("--limit-validation", type=click.IntRange(min=1), default=500, show_default=True)
-@click.option("--model-args", default="", callback=parse_model_args, metavar="k=v,…", help="For the loader.")
+@MODEL_ARGS
 @click.option("--offline", is_flag=True, help="Download nothing.")
 @click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that the model brings along.")

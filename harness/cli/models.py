@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.parsing import device as parse_device
-from harness.cli.parsing import model_args
+from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS
 
 if TYPE_CHECKING:
     from model_adapters.model_check import Finding
@@ -68,18 +67,9 @@ def show_command(name: str, as_json: bool) -> None:
 
 @models.command("check")
 @click.argument("name")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
-    default="auto",
-    show_default=True,
-)
-@click.option(
-    "--device", default="auto", callback=parse_device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-)
-@click.option(
-    "--model-args", default="", callback=model_args, metavar="k=v,…", help="Passed to the model's loader."
-)
+@ENGINE
+@DEVICE
+@MODEL_ARGS
 @click.option("--offline", is_flag=True, help="Never reach for the network.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's own code run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")

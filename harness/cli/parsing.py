@@ -35,3 +35,17 @@ def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[s
     if any(not (key and equals) for key, equals, _ in pairs):
         raise click.BadParameter(f"'{value}' must be written key=value,key=value")
     return {key: text for key, _, text in pairs}
+
+
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
+    default="auto",
+    show_default=True,
+)
+DEVICE = click.option(
+    "--device", default="auto", callback=device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
+MODEL_ARGS = click.option(
+    "--model-args", default="", callback=model_args, metavar="k=v,…", help="Passed to the model's loader."
+)

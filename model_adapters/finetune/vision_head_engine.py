@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -10,27 +10,17 @@ import torch
 from model_adapters import transformers_engine
 from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, parse_batch_size
 from model_adapters.card import ModelCard
+from model_adapters.class_answers import ABILITIES, class_scores, no_text
 from model_adapters.finetune.tuned import adapter_folder
 from model_adapters.finetune.vision_head import head_scores, pooled_vision, read_head
-from model_adapters.interface import Abilities, Generation, LabelScores, ModelError, Observation, Query
+from model_adapters.interface import Generation, LabelScores, LoadOptions, ModelError, Observation, Query
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same weights and library versions.
 ADAPTER_VERSION = 1
 
-_ABILITIES = Abilities(label_scores=True, generation=False, reads_prompts=False)
 
-
-def load(
-    card: ModelCard,
-    *,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int | str | None = None,
-    trust_remote_code: bool = False,
-    offline: bool = False,
-    model_args: Mapping[str, str] | None = None,
-) -> VisionHeadEngine:
+def load(card: ModelCard, options: LoadOptions) -> VisionHeadEngine:
     """Load the base model with its tuned vision encoder, and the head; see `registry.load_engine`.
 
     Raises:
@@ -40,16 +30,8 @@ def load(
         raise ModelError(
             f"{card.name}: the engine vision_head needs an adapter; see `harness finetune --part`"
         )
-    inner = transformers_engine.load(
-        card,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
-        offline=offline,
-        model_args=model_args,
-    )
-    return VisionHeadEngine(card, inner, parse_batch_size(batch_size))
+    inner = transformers_engine.load(card, options)
+    return VisionHeadEngine(card, inner, parse_batch_size(options.batch_size))
 
 
 class VisionHeadEngine:
@@ -68,7 +50,7 @@ class VisionHeadEngine:
         self.description = replace(
             inner.description,
             engine="vision_head",
-            abilities=_ABILITIES,
+            abilities=ABILITIES,
             fingerprint={**inner.description.fingerprint, "vision_head": ADAPTER_VERSION},
         )
 
@@ -87,17 +69,13 @@ class VisionHeadEngine:
     def _scores(self, queries: Sequence[Query]) -> list[LabelScores]:
         features = pooled_vision(self._inner, queries)
         rows = head_scores(features, self._weight, self._bias).double().log_softmax(1).tolist()
-        return [self._of_labels(query.labels, row) for query, row in zip(queries, rows, strict=True)]
-
-    def _of_labels(self, labels: tuple[str, ...], row: list[float]) -> LabelScores:
-        if unknown := [label for label in labels if label not in self._classes]:
-            return LabelScores((), (), f"the head was taught no class {unknown[0]!r}")
-        values = tuple(row[self._classes[label]] for label in labels)
-        return LabelScores(values, values)
+        return [
+            class_scores(query.labels, self._classes, row) for query, row in zip(queries, rows, strict=True)
+        ]
 
     def generate(self, queries: Sequence[Query], *, max_new_tokens: int) -> tuple[Generation, ...]:
         """Write nothing: a head has no words."""
-        return tuple(Generation("", finished=True, error="a vision head writes no text") for _ in queries)
+        return no_text(queries, "a vision head")
 
     def close(self) -> None:
         """Free the model's memory."""

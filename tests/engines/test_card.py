@@ -55,3 +55,12 @@ def test_what_is_right_is_read(text: str, tmp_path: Path) -> None:
     file = tmp_path / "card.yaml"
     file.write_text(text, encoding="utf-8")
     assert load_card(file).name == "me/x"
+
+
+def test_pretrained_weights_beside_a_card_are_found_from_anywhere(tmp_path):
+    file = tmp_path / "card.yaml"
+    hub_id = "microsoft/resnet-50"
+    for stated, meant in (("./weights", str(tmp_path / "weights")), (hub_id, hub_id)):
+        settings = f"{{kind: resnet, family: cnn, pretrained: {stated}}}"
+        file.write_text(f"name: x\nengine: image_classifier\nclassifier: {settings}\n")
+        assert load_card(file).classifier.pretrained == meant

@@ -31,17 +31,17 @@ def test_each_task_is_compared_on_its_own_questions(engine):
     first, second = (replace(QUESTION, prompt=words) for words in ("normal or benign?", "Which one?"))
     both = AnsweringAndWatching(engine, engine)
     loaded = LoadedEngine(both, replace(measure_parity(engine, engine, [first]), top1_agreement=0.0))
-    again = compared_anew(loaded, [first, second])
+    again = compared_anew(loaded, lambda: [first, second])
     assert again.engine is both
     assert (again.parity.images, again.parity.top1_agreement) == (2, 1.0)
 
 
 def test_what_was_compared_on_another_task_says_so(engine):
     parity = measure_parity(engine, engine, [QUESTION])
-    once = compared_anew(LoadedEngine(engine, parity), [QUESTION])
+    once = compared_anew(LoadedEngine(engine, parity), lambda: [QUESTION])
     assert once.parity == replace(parity, detail="compared on another task of the same command")
-    assert compared_anew(once, [QUESTION]) == once
-    assert compared_anew(LoadedEngine(engine), [QUESTION]).parity is None
+    assert compared_anew(once, lambda: [QUESTION]) == once
+    assert compared_anew(LoadedEngine(engine), lambda: [QUESTION]).parity is None
 
 
 @pytest.mark.parametrize("probe", [True, False])
@@ -52,5 +52,5 @@ def test_nothing_stays_in_memory_where_the_fast_engine_cannot_be_loaded(probe, m
     # Refused by vLLM, or because it is not installed; the engine that watches never sees the argument.
     options = EvalOptions(engine="vllm", device="cpu", probe=probe, model_args={"logprobs": "none"})
     with pytest.raises(ModelError, match=r"vLLM is not installed|logprobs"):
-        load_for_run(CARD, options, [QUESTION], Console())
+        load_for_run(CARD, options, lambda: [QUESTION], Console())
     assert len(closed) == 1

@@ -105,6 +105,12 @@ def test_cached_weights_need_no_hub(no_hub):
     assert reason(hub_card(gated=True), offline=True) is None
 
 
+def test_the_revision_that_was_asked_for_is_looked_for(no_hub):
+    cache_weights(no_hub)
+    assert reason(hub_card(), model_args={"revision": "c" * 40}) is None
+    assert reason(hub_card(), model_args={"revision": "d" * 40}) is not None
+
+
 @pytest.mark.parametrize(("missing", "found"), [(0, True), (1, False)])
 def test_weights_are_there_only_if_every_shard_is(missing, found, no_hub):
     cache_weights(no_hub, shards=3, missing=missing)
