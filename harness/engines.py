@@ -26,12 +26,6 @@ _PARITY_TOKENS = 8  # written freely, to be compared
 _WATCHING = "transformers"
 _ELSEWHERE = "compared on another task of the same command"
 
-# Of the GPU's memory, what vLLM may take where a second engine watches on the same one.
-_SHARED_MEMORY = "0.45"
-
-# Model arguments that mean the same to the engine that watches; the others are the answering engine's own.
-_SHARED_ARGUMENTS = {"system", "answer_prefix", "label_prefix", "revision", "dtype"}
-
 
 @dataclass(frozen=True)
 class LoadedEngine:
@@ -123,12 +117,14 @@ def _closed_by(stack: ExitStack, engine: Engine) -> Engine:
 
 
 def _load(card: ModelCard, options: EvalOptions, engine: str) -> Engine:
+    from model_adapters.engine_parity import SHARED_ARGUMENTS, SHARED_MEMORY
+
     arguments = dict(options.model_args)
     if engine_of(card, options) == "vllm":
         if engine == _WATCHING:
-            arguments = {key: value for key, value in arguments.items() if key in _SHARED_ARGUMENTS}
+            arguments = {key: value for key, value in arguments.items() if key in SHARED_ARGUMENTS}
         elif options.probe and has_gpu():
-            arguments.setdefault("gpu_memory_utilization", _SHARED_MEMORY)
+            arguments.setdefault("gpu_memory_utilization", SHARED_MEMORY)
     return load_engine(
         card,
         engine=engine,

@@ -18,6 +18,9 @@ from model_adapters.interface import (
 from probes.sites import Site
 
 NEW_TOKENS = 32  # of the texts that are compared
+# Model arguments that mean the same to both engines; the others are the fast one's own.
+SHARED_ARGUMENTS = frozenset({"system", "answer_prefix", "label_prefix", "revision", "dtype"})
+SHARED_MEMORY = "0.45"  # of the GPU's memory, what vLLM may take where both are on the same one
 
 Result = TypeVar("Result", LabelScores, Generation)
 

@@ -75,13 +75,12 @@ def weights_cached(hub_id: str, revision: str) -> bool:
 def may_read_gated(hub_id: str) -> bool:
     """Ask the hub whether this user may read a gated model; without a token the answer is no."""
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError
 
     if get_token() is None:
         return False
     try:
         HfApi().auth_check(hub_id)
-    except HfHubHTTPError:
+    except _unreachable():  # a refusal, or no answer
         return False
     return True
 

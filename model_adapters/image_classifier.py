@@ -27,9 +27,8 @@ from model_adapters.classifiers.identity import (
     pretrained_revision,
 )
 from model_adapters.classifiers.recipe import RECIPE_ARGUMENTS, SETTINGS_ARGUMENTS, Recipe, make_recipe
-from model_adapters.classifiers.stored import stored_or_trained, weights_hash
+from model_adapters.classifiers.stored import stored_or_trained
 from model_adapters.classifiers.training import Trained, standardise, to_pixels, train
-from model_adapters.classifiers.training_parts import mean_log_probabilities, torch_threads
 from model_adapters.interface import (
     Generation,
     LabelScores,
@@ -40,7 +39,9 @@ from model_adapters.interface import (
     Query,
     TrainingImages,
 )
+from model_adapters.training_parts import mean_log_probabilities, torch_threads
 from model_adapters.transformers_load import placement
+from model_adapters.weights_hash import weights_hash
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same weights and library versions.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from model_adapters.card_facts import compare_with_card
 from model_adapters.interface import ModelError, Query
 from model_adapters.label_scoring import prefill
 from model_adapters.model_check import LETTERS, noise_queries
+from model_adapters.receptive_field import ramp
+from model_adapters.replaced_forward import Forward, replaced_forward
 from model_adapters.transformers_engine import TransformersEngine
 from probes.capture import output_tensor
 
@@ -156,34 +158,22 @@ def _connector_output(engine: TransformersEngine, change: torch.nn.Module | None
 
     with ExitStack() as stack, torch.inference_mode():
         if change is not None:
-            stack.enter_context(_altered(change))
+            stack.enter_context(replaced_forward(change, _altering))
         stack.callback(engine.anatomy.connector.register_forward_hook(keep).remove)
         engine._pass(engine._prepare([noise_queries()[0]]), keep_cache=False, observe=False)
     return seen[0]
 
 
-@contextmanager
-def _altered(block: torch.nn.Module) -> Iterator[None]:
-    """Add a ramp over the channels to what a block gives; in its `forward`, since models that collect their
-    layers' outputs do so before any hook of ours.
-    """
-    own, forward = block.__dict__.get("forward"), block.forward
+def _altering(forward: Forward) -> Forward:
+    """Return a vision block's `forward` that adds a ramp over the channels to what it gives."""
 
     def altered(*arguments: Any, **keywords: Any) -> Any:
         output = forward(*arguments, **keywords)
-        tensor = output_tensor(output, "vision block")
-        ramp = torch.linspace(-1, 1, tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
-        changed = tensor + ramp * (1 + tensor.float().std()).to(tensor.dtype)
+        states = output_tensor(output, "vision block")
+        changed = states + ramp(states)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    block.forward = altered
-    try:
-        yield
-    finally:
-        if own is None:
-            del block.forward
-        else:
-            block.forward = own
+    return altered
 
 
 def _first_written(engine: TransformersEngine, query: Query) -> int:

@@ -21,6 +21,11 @@ class ModelError(Exception):
     """A model cannot be found, loaded or run; the message says which, why and the way out."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return the reason of an error that a library raised in one line, of at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Query:
     """One question about one image.

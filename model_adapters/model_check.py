@@ -7,6 +7,7 @@ on what the model knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 from model_adapters.card import ModelCard
+from model_adapters.device_memory import has_gpu
+from model_adapters.engine_parity import SHARED_ARGUMENTS, SHARED_MEMORY, measure_parity
 from model_adapters.interface import Engine, LabelScores, ModelError, Query
 from model_adapters.registry import load_engine
 
@@ -46,21 +49,34 @@ def check_model(
 
     Returns the findings in order. Nothing is raised for a model that is wrong: that is a finding.
     """
-    try:
-        loaded = load_engine(
+    chosen = card.engine if engine == "auto" else engine
+    arguments = dict(model_args or {})
+    if chosen == "vllm" and has_gpu():
+        arguments.setdefault("gpu_memory_utilization", SHARED_MEMORY)
+
+    def load(name: str, given: Mapping[str, str]) -> Engine:
+        return load_engine(
             card,
-            engine=engine,
+            engine=name,
             device=device,
             trust_remote_code=trust_remote_code,
             offline=offline,
-            model_args=model_args,
+            model_args=given,
         )
+
+    try:
+        loaded = load(chosen, arguments)
     except ModelError as error:
         return (Finding("loads", False, _without_name(error, card)),)
-    try:
-        return tuple(_findings(card, loaded))
-    finally:
-        loaded.close()
+    with closing(loaded):
+        findings = tuple(_findings(card, loaded))
+        if chosen != "vllm":
+            return findings
+        shared = {key: value for key, value in arguments.items() if key in SHARED_ARGUMENTS}
+        return (
+            *findings,
+            _made("engine parity", card, lambda: _parity(loaded, load("transformers", shared))),
+        )
 
 
 def noise_queries(labels: tuple[str, ...] = WORDS) -> tuple[Query, ...]:
@@ -124,13 +140,33 @@ def _scores(engine: Engine) -> str:
     turned = [s.normalised[::-1] for s in _scored(engine, noise_queries(WORDS[::-1]))]
     pairs = [pair for other in (alone, turned) for pair in zip(together, other, strict=True)]
     largest = max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
-    limit = 1e-3 if engine.description.dtype == "float32" else 0.25
+    limit = _rounding(engine)
     if largest > limit:
         raise ModelError(
             f"label scores change by {largest:.2g} nats a token with the batch or the order of the labels "
             f"({limit} is rounding); try attn_implementation: eager or dtype: float32 on the card"
         )
     return f"the same in a batch of unequal sizes and alone, within {largest:.1g} nats a token"
+
+
+def _parity(fast: Engine, slow: Engine) -> str:
+    """Check that a fast engine's answers are those of the transformers engine."""
+    with closing(slow):
+        found = measure_parity(fast, slow, noise_queries(), max_new_tokens=_WRITTEN)
+    if found.top1_agreement is None or found.largest_difference is None:
+        raise ModelError(f"nothing could be compared ({found.detail})")
+    said = (
+        f"the same label on {found.top1_agreement:.0%} of {found.images} pictures, at most "
+        f"{found.largest_difference:.2g} nats apart"
+    )
+    if found.top1_agreement < 1 or found.largest_difference > _rounding(fast):
+        raise ModelError(f"vllm and transformers disagree: {said}; answer with --engine transformers")
+    return said
+
+
+def _rounding(engine: Engine) -> float:
+    """Return how far two log-likelihoods may be apart, in nats, that are the same up to rounding."""
+    return 1e-3 if engine.description.dtype == "float32" else 0.25
 
 
 def _scored(engine: Engine, queries: Sequence[Query]) -> tuple[LabelScores, ...]:

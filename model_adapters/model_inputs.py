@@ -13,7 +13,7 @@ from torch import Tensor
 from model_adapters.anatomy import Anatomy
 from model_adapters.batching import UnreadableItemError
 from model_adapters.chat import ChatFormat
-from model_adapters.interface import ModelError, Query
+from model_adapters.interface import ModelError, Query, one_line
 from probes.capture import ImageLayout, TokenLayout
 
 
@@ -93,7 +93,7 @@ class InputPreparer:
                 add_special_tokens=self._chat.adds_special_tokens(rendered[0]),
             )
         except (ValueError, OSError, ZeroDivisionError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise UnreadableItemError(
                 f"the model's processor refuses the image or prompt: {reason}"
             ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_adapters.interface import ModelError
+from model_adapters.interface import ModelError, one_line
 from model_adapters.remote_code import family_of_config
 
 # What a broken or unsupported model, or code that it brings, makes the library raise while it loads.
@@ -43,7 +43,7 @@ def load_processor(location: str, config: Any, name: str, **options: Any) -> Any
     except LOAD_ERRORS as error:
         processor = _without_video(location, config, options)
         if processor is None:
-            raise ModelError(f"{name}: its processor cannot be loaded ({_one_line(error)})") from error
+            raise ModelError(f"{name}: its processor cannot be loaded ({one_line(error)})") from error
     if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "image_processor"):
         raise ModelError(f"{name}: its processor ({type(processor).__name__}) does not take images and text")
     _refuse_ignored(processor, set(options) - _OF_LOADING, name)
@@ -138,7 +138,3 @@ def settings_of(processor: Any) -> dict[str, Any]:
         **kept,
         **sizes,
     }
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

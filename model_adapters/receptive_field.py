@@ -107,10 +107,14 @@ def _look(anatomy: Anatomy, run: Callable[[], object], change: list[int] | None 
     return _Seen(states[0], connected[0], linear[0] if linear else None)
 
 
-def _altered(states: Tensor, positions: list[int]) -> Tensor:
-    """Add a ramp over the channels, which no norm takes away, to the tokens at some positions."""
-    altered = states.clone()
+def ramp(states: Tensor) -> Tensor:
+    """Return a ramp over the channels (width,), larger than the states vary: no norm takes it away."""
     scale = 1 + float(states.float().std())
-    ramp = torch.linspace(-scale, scale, states.shape[-1], dtype=states.dtype, device=states.device)
-    altered[..., positions, :] += ramp
+    return torch.linspace(-scale, scale, states.shape[-1], dtype=states.dtype, device=states.device)
+
+
+def _altered(states: Tensor, positions: list[int]) -> Tensor:
+    """Add a ramp to the tokens at some positions."""
+    altered = states.clone()
+    altered[..., positions, :] += ramp(states)
     return altered

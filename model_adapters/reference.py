@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_adapters.classifiers.training_parts import (
+from model_adapters.training_parts import (
     augment,
     batches,
     fit_temperature,

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch import nn
-
 from model_adapters.interface import Engine, Query
 from model_adapters.model_inputs import PreparedBatch
+from model_adapters.replaced_forward import replaced_forward
 from model_adapters.transformers_engine import TransformersEngine
 
 
@@ -30,8 +29,7 @@ def shared_encoding(engine: Engine) -> Iterator[None]:
         stack.callback(setattr, engine, "_prepare", engine._prepare)
         engine._prepare = memory.prepare
         for block in engine.anatomy.vision_blocks:
-            stack.callback(_restore, block, block.__dict__.get("forward"))
-            block.forward = memory.remembering(block.forward)
+            stack.enter_context(replaced_forward(block, memory.remembering))
         yield
 
 
@@ -59,11 +57,3 @@ class _Memory:
             return outputs[self._now]
 
         return remembered
-
-
-def _restore(block: nn.Module, own: Any) -> None:
-    """Give a block back the `forward` that it had of its own, or that of its class."""
-    if own is None:
-        del block.forward
-    else:
-        block.forward = own

@@ -28,6 +28,7 @@ from model_adapters.interface import (
     ModelError,
     Observation,
     Query,
+    one_line,
     require_labels,
 )
 from model_adapters.label_scoring import label_log_likelihoods, prefill
@@ -204,7 +205,7 @@ class TransformersEngine:
             except (RuntimeError, ValueError, IndexError, TypeError, CaptureError) as error:
                 if is_out_of_memory(error):
                     raise
-                reason = " ".join(str(error).split())[:300]
+                reason = one_line(error)
                 raise ModelError(f"{self.card.name}: the forward pass failed ({reason})") from error
 
         return named

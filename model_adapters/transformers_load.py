@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from model_adapters.card import ModelCard
-from model_adapters.interface import ModelError
+from model_adapters.interface import ModelError, one_line
 from model_adapters.processors import LOAD_ERRORS, load_processor
 from model_adapters.quantisation import quantised
 from model_adapters.remote_code import make_ready
@@ -83,7 +83,7 @@ def load_model(
             placed = place.options or quantisation is not None
             model = model if placed else model.to(place.device)
         except (RuntimeError, torch.OutOfMemoryError) as error:
-            raise ModelError(f"{card.name}: does not fit on {place.device} ({_one_line(error)})") from error
+            raise ModelError(f"{card.name}: does not fit on {place.device} ({one_line(error)})") from error
         with naming_versions(card):
             largest = _make_ready(model.eval(), config, card.name)
     revision = card_revision(card, offline=offline)
@@ -105,7 +105,7 @@ def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
             raise ModelError(
                 f"{name}: the model runs code of its own; read it, then allow it with --trust-remote-code"
             ) from error
-        raise ModelError(f"{name}: its config.json cannot be used ({_one_line(error)})") from error
+        raise ModelError(f"{name}: its config.json cannot be used ({one_line(error)})") from error
 
 
 def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]) -> Any:
@@ -116,7 +116,7 @@ def _load_weights(location: str, config: Any, name: str, options: dict[str, Any]
             location, use_safetensors=True, output_loading_info=True, **options
         )
     except (*LOAD_ERRORS, SafetensorError) as error:
-        raise ModelError(f"{name}: its weights cannot be loaded ({_one_line(error)})") from error
+        raise ModelError(f"{name}: its weights cannot be loaded ({one_line(error)})") from error
     missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if missing:
         raise ModelError(
@@ -133,9 +133,7 @@ def _make_ready(model: Any, config: Any, name: str) -> int | None:
     try:
         return make_ready(model, build)
     except LOAD_ERRORS as error:
-        raise ModelError(
-            f"{name}: its own code is not as its adapter expects ({_one_line(error)})"
-        ) from error
+        raise ModelError(f"{name}: its own code is not as its adapter expects ({one_line(error)})") from error
 
 
 def auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
@@ -208,7 +206,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

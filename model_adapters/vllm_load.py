@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from model_adapters.card import ModelCard
-from model_adapters.interface import LoadOptions, ModelError
+from model_adapters.interface import LoadOptions, ModelError, one_line
 from model_adapters.vllm_settings import VllmSettings
 
 # Read by vLLM when it is imported. It writes to stdout otherwise, where tables go, and tells its makers of
@@ -224,8 +224,3 @@ def own_errors(base: str = "VLLMError") -> tuple[type[Exception], ...]:
     if known is not None:
         return (known,)
     return (import_module("vllm.v1.engine.exceptions").EngineDeadError,) if base == "VLLMError" else ()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the reason of an error in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_adapters.chat import ChatFormat
-from model_adapters.interface import ModelError, Query
+from model_adapters.interface import ModelError, Query, one_line
 from model_adapters.label_tokens import Tokens
-from model_adapters.vllm_load import one_line, own_errors
+from model_adapters.vllm_load import own_errors
 from model_adapters.vllm_settings import DEFAULT_LOGPROBS
 
 AT_MOST = 128  # tokens whose log-probabilities vLLM gives in one request

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from model_adapters.card import ClassifierSettings
 from model_adapters.classifiers.identity import pretrained_folder
-from model_adapters.classifiers.training_parts import torch_threads
-from model_adapters.interface import ModelError
+from model_adapters.interface import ModelError, one_line
+from model_adapters.training_parts import seeded, torch_threads
 from model_adapters.transformers_load import load_config, quiet
 
 # What a configuration that fits no network, or weights that cannot be read, make the library raise.
@@ -80,25 +79,13 @@ def build(
     return classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw all random numbers of a device from a seed, and set its generators back at the end."""
-    gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
 def _from_scratch(settings: ClassifierSettings, classes: int, name: str) -> Any:
     from transformers import AutoModelForImageClassification
 
     try:
         network = AutoModelForImageClassification.from_config(_configuration(settings, classes, name))
     except _BUILD_ERRORS as error:
-        raise ModelError(f"{name}: classifier.configuration makes no network ({_one_line(error)})") from error
+        raise ModelError(f"{name}: classifier.configuration makes no network ({one_line(error)})") from error
     _start_batch_norms(network)
     return network
 
@@ -139,7 +126,7 @@ def _configuration(settings: ClassifierSettings, classes: int, name: str) -> Any
             architectures=architectures[:1],  # of several the one without distillation
         )
     except (*_BUILD_ERRORS, StrictDataclassError) as error:
-        raise ModelError(f"{name}: classifier.configuration: {_one_line(error)}") from error
+        raise ModelError(f"{name}: classifier.configuration: {one_line(error)}") from error
 
 
 def _architectures(kind: str, name: str) -> list[str]:
@@ -184,7 +171,7 @@ def _pretrained(
             **options,
         )
     except (*_BUILD_ERRORS, SafetensorError) as error:
-        raise ModelError(f"{name}: classifier.pretrained: {place}: {_one_line(error)}") from error
+        raise ModelError(f"{name}: classifier.pretrained: {place}: {one_line(error)}") from error
     head = _head(config)
     lacking = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     wrong = sorted(key for key in lacking if key.split(".")[0] not in head)
@@ -216,7 +203,7 @@ def _try(classifier: Classifier, settings: ClassifierSettings, classes: int, nam
         scores = classifier.eval()(torch.zeros(2, 3, side, side))
     except _BUILD_ERRORS as error:
         raise ModelError(
-            f"{name}: {settings.kind} cannot take pictures of {side} pixels a side ({_one_line(error)}); "
+            f"{name}: {settings.kind} cannot take pictures of {side} pixels a side ({one_line(error)}); "
             "choose another image_size"
         ) from error
     if scores.shape != (2, classes):
@@ -226,7 +213,3 @@ def _try(classifier: Classifier, settings: ClassifierSettings, classes: int, nam
 def _close(value: str, known: list[str]) -> str:
     close = difflib.get_close_matches(value, known, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

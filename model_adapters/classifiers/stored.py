@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from torch import Tensor
 
 from model_adapters.classifiers.training import Evaluation, Trained
+from model_adapters.weights_hash import weights_hash
 
 _HEADER = "about"  # the one entry of the file's metadata
 _log = logging.getLogger(__name__)
@@ -41,15 +40,6 @@ def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> T
         return trained
     finally:
         lock.release()
-
-
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """Return `sha256:` and 16 hexadecimal digits over names, types, shapes and values of weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def _write(path: Path, key: str, trained: Trained) -> None:

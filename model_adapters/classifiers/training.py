@@ -13,17 +13,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_adapters.classifiers.architectures import Classifier, seeded
+from model_adapters.classifiers.architectures import Classifier
 from model_adapters.classifiers.recipe import Recipe
-from model_adapters.classifiers.training_parts import (
+from model_adapters.interface import LabelledImages, ModelError, TrainingImages
+from model_adapters.training_parts import (
     augment,
     batches,
     fit_temperature,
     measure_batch_statistics,
     schedule,
+    seeded,
     torch_threads,
 )
-from model_adapters.interface import LabelledImages, ModelError, TrainingImages
 
 _EVALUATED_AT_ONCE = 128
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from model_adapters.classifiers.stored import weights_hash
 from model_adapters.finetune.tuned import Look
-from model_adapters.interface import ModelError
+from model_adapters.interface import ModelError, one_line
+from model_adapters.weights_hash import weights_hash
 
 _FOLDER = "checkpoint"
 _STATE = "state.safetensors"
@@ -125,7 +125,7 @@ class Checkpoints:
                 tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
             key, stated = about["key"], about["hash"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise self._damaged(path, " ".join(str(error).split())[:200]) from error
+            raise self._damaged(path, one_line(error)) from error
         if key != self._key:
             raise ModelError(
                 f"{path}: is the checkpoint of another tuning (settings, images, base or library versions "

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from model_adapters.anatomy import Anatomy
 from model_adapters.card import ModelCard
-from model_adapters.classifiers.architectures import seeded
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.finetune.tuned import ADAPTER, ADAPTER_CONFIGURATION, FULL, adapter_folder, read_tuned
-from model_adapters.interface import ModelError
+from model_adapters.interface import ModelError, one_line
+from model_adapters.training_parts import seeded
 from model_adapters.transformers_engine import TransformersEngine
 
 _PREFIX = "base_model.model."  # of every name in an adapter file of peft
@@ -243,7 +243,7 @@ def _merged(model: Any, folder: Path, name: str) -> Any:
             wrapped = PeftModel.from_pretrained(model, str(folder), torch_device=device)
         found = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"{name}: the adapter in {folder} cannot be used ({_one_line(error)})") from error
+        raise ModelError(f"{name}: the adapter in {folder} cannot be used ({one_line(error)})") from error
     if wanted != found:
         odd = sorted(wanted ^ found)
         raise ModelError(
@@ -261,7 +261,7 @@ def _replace(model: Any, path: Path, name: str) -> None:
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{name}: {path} cannot be read ({_one_line(error)})") from error
+        raise ModelError(f"{name}: {path} cannot be read ({one_line(error)})") from error
     own = dict(model.named_parameters())
     for key, tensor in stored.items():
         if key not in own or own[key].shape != tensor.shape:
@@ -284,7 +284,3 @@ def put_back(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tenso
 def count(parameters: Iterable[nn.Parameter]) -> int:
     """Return how many numbers are trained."""
     return sum(parameter.numel() for parameter in parameters)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -13,9 +13,9 @@ import torch
 from model_adapters.card import ClassifierSettings
 from model_adapters.classifiers.architectures import Classifier, build
 from model_adapters.classifiers.recipe import Recipe
-from model_adapters.classifiers.stored import weights_hash
 from model_adapters.classifiers.training import Trained, standardise, to_pixels, train
 from model_adapters.interface import LabelledImages, TrainingImages
+from model_adapters.weights_hash import weights_hash
 from tests.reference.classifier_images import (
     COLOURS,
     SMALL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,14 @@ def test_answers_alone_are_compared_before_they_count(folder):
     assert record["health"] is None
     second = read_json(done.parent / "phantom" / "record.json")["model"]["parity"]
     assert "another task" in second["detail"]  # the engine it was compared with is gone by then
+
+
+def test_models_check_compares_the_engines(folder):
+    done = harness(
+        *("models", "check", MODEL, "--engine", "vllm", "--model-args", "enforce_eager=true", "--json"),
+        folder=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    findings = {f["check"]: f for f in json.loads(done.stdout)[0]["findings"]}
+    assert findings["engine parity"]["passed"] is True
+    assert "the same label on 100% of 3 pictures" in findings["engine parity"]["detail"]

@@ -1,7 +1,7 @@
-"""What every training here is made of: the order of the images, augmentation, schedule, temperature.
+"""What every training here is made of: the order of the images, augmentation, schedule, temperature, seeds.
 
-R, the reference of `model_adapters.reference`, and the image classifiers use the same parts. None touches
-torch's global generator.
+R, the reference of `model_adapters.reference`, the image classifiers and fine-tuning use the same parts. None
+leaves a trace in torch's global generators.
 """
 
 from __future__ import annotations
@@ -115,3 +115,15 @@ def torch_threads(count: int = 1) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw all random numbers of a device from a seed, and set its generators back at the end."""
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield
