@@ -34,7 +34,7 @@ def write_card(folder: Path, server: ColourServer, **keys) -> None:
         "base_url": server.base_url,
         "model": "tiny",
         "attempts": 2,
-        "timeout_seconds": 2,
+        "timeout_seconds": 1,
         "input_price": 2.0,
         "output_price": 10.0,
     }

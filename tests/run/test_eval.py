@@ -190,11 +190,23 @@ def test_again_does_nothing_and_ends_well(finished: Path) -> None:
     assert (result(finished) / "record.json").read_bytes() == before
 
 
-def test_batch_size_changes_no_answer(finished: Path, tmp_path: Path) -> None:
-    done = harness("eval", *RUN, "--output", "out", "--batch-size", "3", "--no-probe", folder=tmp_path)
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run about some of the images, in another batch size, without probes. Returns the result's folder."""
+    folder = tmp_path_factory.mktemp("few")
+    limits = ("--batch-size", "3", "--limit", "40", "--no-probe")
+    done = harness("eval", *RUN, "--output", "out", *limits, folder=folder)
     assert done.returncode == 0, done.stderr
-    one = [line for line in read_lines(result(finished) / "samples.jsonl") if line["split"] == "test"]
-    for a, b in zip(one, read_lines(result(tmp_path / "out") / "samples.jsonl"), strict=True):
+    return result(folder / "out")
+
+
+def test_batch_size_changes_no_answer(finished: Path, few: Path) -> None:
+    lines = read_lines(result(finished) / "samples.jsonl")
+    whole = {line["id"]: line for line in lines if line["split"] == "test"}
+    asked = read_lines(few / "samples.jsonl")
+    assert len(asked) == 40
+    for b in asked:
+        a = whole[b["id"]]
         assert np.allclose(a["scores"], b["scores"], atol=1e-4)
         assert a["text"] == b["text"]
         top, second = sorted(a["scores"], reverse=True)[:2]
@@ -202,12 +214,10 @@ def test_batch_size_changes_no_answer(finished: Path, tmp_path: Path) -> None:
             assert a["predicted"] == b["predicted"]
 
 
-def test_limit_is_partial_and_ranks_behind(tmp_path: Path) -> None:
-    done = harness("eval", *RUN, "--output", "out", "--limit", "10", "--no-probe", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    record = read_json(result(tmp_path / "out") / "record.json")
+def test_a_limit_is_partial_and_without_probes_there_is_nothing_of_the_layers(few: Path) -> None:
+    record = read_json(few / "record.json")
     assert record["status"] == "partial"
-    assert record["answers"]["accuracy"]["n"] == 10
+    assert record["answers"]["accuracy"]["n"] == 40
     assert record["health"] is None
     assert record["probes"] == []
     assert record["floors"] is None
