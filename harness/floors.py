@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from harness.data.cache import cache_folder
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.progress import Step, silent
-from harness.reference_choice import reference_scores
+from harness.reference_choice import PREDICTED, built_in_scores, reference_scores
 from model_adapters.card import ModelCard
 from model_adapters.revision import card_revision
 from probes.permutation import permutation_null
@@ -39,7 +39,6 @@ COMPONENTS = 64  # principal components of the pixels
 DRAWS = 999  # of permuted test labels, for the reference
 PIXEL_DRAWS = 200  # of permuted training labels, for the pixels
 
-PREDICTED: tuple[SplitName, ...] = ("val", "test")
 _log = logging.getLogger(__name__)
 
 
@@ -174,11 +173,11 @@ def compute_floors(
     scores: Mapping[SplitName, NDArray[np.float64]]
     if card is not None:
         detail = card.title or card.name
-        scores = reference_scores(card, dataset, PREDICTED, seed=seed, progress=progress, offline=offline)
+        scores = reference_scores(card, dataset, seed=seed, progress=progress, offline=offline)
     else:
         detail = reference.NAME
         with progress("reference", 1, unit="fits") as advance:
-            scores = _built_in_reference(images, labels, classes, seed)
+            scores = built_in_scores(images, labels, classes, seed=seed)
             advance(1)
     p = fixed_predictions_p(scores["test"].argmax(axis=1), labels["test"], groups["test"], seed=seed)
     return Floors(
@@ -187,26 +186,6 @@ def compute_floors(
         pixels=_pixels(images, labels, groups["train"], classes, seed),
         majority=_majority(labels, classes, seed),
     )
-
-
-def _built_in_reference(
-    images: Mapping[SplitName, NDArray[np.uint8]],
-    labels: Mapping[SplitName, Integers],
-    classes: int,
-    seed: int,
-) -> dict[SplitName, NDArray[np.float64]]:
-    from model_adapters import reference
-
-    fitted = reference.train_reference(
-        images["train"],
-        labels["train"],
-        images["val"],
-        labels["val"],
-        classes,
-        seed=seed,
-        recipe=reference.RECIPE,
-    )
-    return {name: fitted.predict(images[name]) for name in PREDICTED}
 
 
 def fixed_predictions_p(

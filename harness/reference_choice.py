@@ -16,6 +16,7 @@ from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.spec import SplitName
 
 BUILT_IN = "built-in"
+PREDICTED: tuple[SplitName, ...] = ("val", "test")
 _AT_ONCE = 256
 
 
@@ -37,16 +38,41 @@ def chosen_reference(name: str) -> ModelCard | None:
     return found[0].card
 
 
+def built_in_scores(
+    images: Mapping[SplitName, NDArray[np.uint8]],
+    labels: Mapping[SplitName, NDArray[np.integer]],
+    classes: int,
+    *,
+    seed: int,
+) -> dict[SplitName, NDArray[np.float64]]:
+    """Train the built-in reference and return its log-probabilities of validation and test.
+
+    `images` are those that `model_adapters.reference.to_reference_pixels` makes, by split.
+    """
+    from model_adapters import reference
+
+    fitted = reference.train_reference(
+        images["train"],
+        labels["train"],
+        images["val"],
+        labels["val"],
+        classes,
+        seed=seed,
+        recipe=reference.RECIPE,
+    )
+    return {name: fitted.predict(images[name]) for name in PREDICTED}
+
+
 def reference_scores(
     card: ModelCard,
     dataset: Dataset,
-    splits: tuple[SplitName, ...],
     *,
     seed: int,
     progress: Step,
     offline: bool = False,
 ) -> Mapping[SplitName, NDArray[np.float64]]:
-    """Train a card's classifier on the task, or read it back, and return its log-probabilities by split.
+    """Train a card's classifier on the task, or read it back, and return its log-probabilities of
+    validation and test.
 
     Each array has the shape (images, classes), in the order of the data set's samples.
 
@@ -62,7 +88,7 @@ def reference_scores(
         train_engine(engine, dataset, seed=seed, progress=progress, title=f"reference {card.name}")
         question = label_question(dataset.task, dataset.task.primary)
         scores: dict[SplitName, NDArray[np.float64]] = {}
-        for name in splits:
+        for name in PREDICTED:
             samples = dataset.split(name)
             rows = []
             for first in range(0, len(samples), _AT_ONCE):

@@ -10,8 +10,8 @@ from harness.blank import ask_blank
 from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.engines import inner_engine
-from harness.floors import PREDICTED, Floor, Floors, load_floors
-from harness.judge import SCORE_DECIMALS
+from harness.floors import Floor, Floors, load_floors
+from harness.judge import PREDICTED, SCORE_DECIMALS
 from harness.options import EvalOptions
 from harness.random_floor import load_random_vision
 from harness.store import RunStore
