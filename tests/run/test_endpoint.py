@@ -34,7 +34,7 @@ def write_card(folder: Path, server: ColourServer, **keys) -> None:
         "base_url": server.base_url,
         "model": "tiny",
         "attempts": 2,
-        "timeout_seconds": 1,
+        "timeout_seconds": 2,
         "input_price": 2.0,
         "output_price": 10.0,
     }
@@ -103,9 +103,11 @@ def test_a_record_of_answers_alone_says_what_it_cost(faulty, dataset):
     usage = record["cost"]["usage"]
     pictures = {dataset.read(sample).tobytes() for sample in dataset.split("test")}
     about = [asked.image.tobytes() in pictures for asked in server.questions]
-    assert usage["requests"] == len(about[about.index(True) :])  # from the first question of the run on
+    arrived = len(about[about.index(True) :])  # from the first question of the run on
     assert usage["retries"] > 0
     assert usage["failures"] > 0
+    # A request that ran out of time before the server read it was made, but never arrived.
+    assert arrived <= usage["requests"] <= arrived + usage["retries"] + usage["failures"]
     price = 2.0 * usage["input_tokens"] / 1e6 + 10.0 * usage["output_tokens"] / 1e6
     assert usage["cost"] == pytest.approx(price)
     assert f"{usage['requests']} requests" in done.stdout

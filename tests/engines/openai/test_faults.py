@@ -87,15 +87,15 @@ def test_a_server_that_is_silent_about_one_picture_is_not_waited_for_long(
     start: Start, connect: Connect, fault: str
 ) -> None:
     server = start()
-    engine = connect(server, attempts="2", timeout="0.3")
+    engine = connect(server, attempts="2", timeout="1")
     images = pictures(4)
     server.misbehave(fault, images[3])
     begun = time.monotonic()
     scores = engine.score(queries_of(images)).scores
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
     assert [one.error is None for one in scores] == [True, True, True, False]
     assert scores[3].error is not None
-    assert "no answer within 0.3 s" in scores[3].error
+    assert "no answer within 1 s" in scores[3].error
 
 
 def test_a_server_that_asks_for_a_wait_is_given_it(start: Start, connect: Connect) -> None:
