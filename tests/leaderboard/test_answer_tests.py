@@ -47,7 +47,8 @@ def test_reliability_bins_make_up_the_calibration_error(scores: np.ndarray, seed
     assert sum(bin.count for bin in bins) == 30
     error = sum(bin.count * abs(bin.accuracy - bin.confidence) for bin in bins) / 30
     assert error == pytest.approx(expected_calibration_error(labels, softmax(scores)))
-    assert [bin.confidence for bin in bins] == sorted(bin.confidence for bin in bins)
+    # Rounding may put one confidence on both sides of a bin's end, so that its means come apart by as much.
+    assert np.diff([bin.confidence for bin in bins]).min(initial=0) >= -1e-12
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(CLASSES)))[1::5])
