@@ -28,6 +28,7 @@ class EvalOptions:
     answer_target: bool = True  # one more pass over some images, on the letters prompt
     causal: bool = False  # change hidden states and see what the answers depend on; many passes
     max_train: int | None = None
+    probing_half: bool = False  # learn only from the half of train that a tuning leaves for probes
     model_args: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
     assume_yes: bool = False

@@ -104,7 +104,9 @@ def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> D
             progress=console.step,
         )
 
-    return without_tuned_images(planned.card, planned.task, load, options.max_train)
+    return without_tuned_images(
+        planned.card, planned.task, load, options.max_train, probing_half=options.probing_half
+    )
 
 
 def _answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -56,8 +57,21 @@ class _LoadOnce:
             self._loaded = None
 
 
-def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
-    """Run everything that can run; a failure ends its own run and none of the others."""
+def _tell_nobody(planned: PlannedRun, error: str | None) -> None:
+    """Do nothing with a run that ended."""
+
+
+def sweep(
+    plan: Plan,
+    options: EvalOptions,
+    console: Console,
+    *,
+    ended: Callable[[PlannedRun, str | None], None] = _tell_nobody,
+) -> SweepOutcome:
+    """Run everything that can run; a failure ends its own run and none of the others.
+
+    `ended` is told of every run that ended, and why where it failed.
+    """
     records: list[tuple[PlannedRun, Record]] = []
     failures = [(planned, planned.reason or "") for planned in plan.failures]
     for planned, reason in failures:
@@ -72,8 +86,10 @@ def sweep(plan: Plan, options: EvalOptions, console: Console) -> SweepOutcome:
                 except EXPECTED as error:
                     console.say(f"{planned.title}: failed: {error}")
                     failures.append((planned, str(error)))
+                    ended(planned, str(error))
                     continue
                 records.append((planned, record))
+                ended(planned, None)
                 _collect(options, console)
         finally:
             engine.close()

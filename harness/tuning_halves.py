@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.data.dataset import Dataset, Sample
+from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.splits import cap_train, halve
 from leaderboard.record import TuningPart
 from model_adapters.card import ModelCard
@@ -39,20 +39,37 @@ def tuning_halves(dataset: Dataset) -> Halves:
 
 
 def without_tuned_images(
-    card: ModelCard, task: TaskSpec, load: Callable[[int | None], Dataset], max_train: int | None
+    card: ModelCard,
+    task: TaskSpec,
+    load: Callable[[int | None], Dataset],
+    max_train: int | None,
+    *,
+    probing_half: bool = False,
 ) -> Dataset:
     """Load a task's data for a model: of one that was tuned here, the half of train that it was not tuned on.
 
     `load` is given the cap on training images. What a model may have been tuned on is left out, whatever the
     task, unless a class would lose its last training image: then all stay, and the record says that they
-    overlap. The cap comes afterwards.
+    overlap. With `probing_half` a model that was not tuned learns from the same half as its tuned sibling.
+    The cap comes afterwards.
+
+    Raises:
+        DataError: the probing half was asked for and lacks a class.
     """
     tuned = tuned_by(card)
-    if tuned is None:
+    if tuned is None and not probing_half:
         return load(max_train)
     dataset = load(ALL)
-    known = _Known(tuned.tuning_half)
-    left = tuple(s for s in dataset.samples if s.split != "train" or not known.has(s))
+    if tuned is None:
+        half = {(s.split, s.id) for s in tuning_halves(dataset).probing}
+        left = tuple(s for s in dataset.samples if s.split != "train" or (s.split, s.id) in half)
+        if _classes(left) != _classes(dataset.samples):
+            raise DataError(
+                f"{task.id}: its training images cannot be halved by group: a class would be lost"
+            )
+    else:
+        known = _Known(tuned.tuning_half)
+        left = tuple(s for s in dataset.samples if s.split != "train" or not known.has(s))
     if _classes(left) == _classes(dataset.samples):
         dataset = replace(dataset, samples=left)
     size = task.max_train if max_train is None else max_train

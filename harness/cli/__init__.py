@@ -17,6 +17,7 @@ _COMMANDS = {
     "models": ("harness.cli.models:models", "List, show and check models, and add one."),
     "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
     "finetune": ("harness.cli.finetune:finetune_command", "Tune a model on one task by adapters."),
+    "study": ("harness.cli.study:study_command", "A grid of models, tasks and conditions, written up."),
     "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),
 }
 
@@ -27,6 +28,7 @@ _KNOWN_ERRORS: tuple[tuple[str, str, int], ...] = (
     ("model_adapters.interface", "ModelError", 1),
     ("harness.store", "StoreError", 1),
     ("leaderboard.record", "RecordError", 1),
+    ("harness.study.document", "StudyError", 1),
 )
 
 

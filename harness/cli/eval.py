@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS, names, split
+from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS, command_line, names, split
 
 READOUTS = ("linear", "paper")
 
@@ -97,6 +95,12 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option(
     "--max-train", type=click.IntRange(min=1), help="At most this many training images for the probes."
 )
+@click.option(
+    "--probing-half",
+    is_flag=True,
+    help="Learn only from the half of train that `harness finetune` leaves for probes, so that the layers of a "
+    "model and of its tuned sibling are read by probes of the same images.",
+)
 @MODEL_ARGS
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -121,6 +125,7 @@ def eval_command(
     answer_target: bool,
     causal: bool,
     max_train: int | None,
+    probing_half: bool,
     model_args: dict[str, str],
     executor: str,
     dry_run: bool,
@@ -172,12 +177,13 @@ def eval_command(
         answer_target=answer_target,
         causal=causal,
         max_train=max_train,
+        probing_half=probing_half,
         model_args=model_args,
         offline=offline,
         assume_yes=assume_yes,
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
-        command=_command_line(),
+        command=command_line(),
     )
     try:
         plan = make_plan(tasks, models, options)
@@ -189,9 +195,3 @@ def eval_command(
     outcome = sweep(plan, options, Console())
     result_table(outcome)
     return 1 if outcome.failures else 0
-
-
-def _command_line() -> str:
-    """Return the command as it can be shared: without the home folder's path."""
-    words = ["harness", *sys.argv[1:]]
-    return shlex.join(word.replace(str(Path.home()), "~") for word in words)

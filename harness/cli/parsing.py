@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
+from pathlib import Path
 
 import click
 
@@ -35,6 +38,12 @@ def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[s
     if any(not (key and equals) for key, equals, _ in pairs):
         raise click.BadParameter(f"'{value}' must be written key=value,key=value")
     return {key: text for key, _, text in pairs}
+
+
+def command_line() -> str:
+    """Return the command as it can be shared: without the home folder's path."""
+    words = ["harness", *sys.argv[1:]]
+    return shlex.join(word.replace(str(Path.home()), "~") for word in words)
 
 
 ENGINE = click.option(
