@@ -28,7 +28,7 @@ from leaderboard.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE,
 # By question: how the first and the second side are drawn and called.
 SIDES: dict[str, tuple[Look, Look]] = {
     FINE_TUNING: (CONDITIONS["lora"], CONDITIONS["released"]),
-    MEDICAL: (Look(VERMILLION, "D", "medical model"), Look(SKY, "o", "its base model")),
+    MEDICAL: (Look(VERMILLION, "D", "model"), Look(SKY, "o", "its base")),
     REFERENCE: (Look(BLUE, "o", "model"), Look(GREEN, "^", "reference classifier")),
     LAYER: (Look(ORANGE, "P", "best vision layer"), Look(BLUE, "o", "layer read by the connector")),
     PROBE: (Look(VERMILLION, "s", "probe of the last layer"), Look(BLACK, "*", "answer")),

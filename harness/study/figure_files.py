@@ -35,6 +35,8 @@ _MOST_PIXELS = 60_000  # of one side, which Agg holds
 _STEMS = "|".join(["accuracy", "health", *map(re.escape, FAMILIES.values()), r"layers-[A-Za-z0-9._-]+"])
 _OWN = re.compile(rf"(?:{_STEMS})\.(?:svg|png)|\.(?:{_STEMS})\.(?:svg|png)\.\d+")  # the second: half-written
 
+_NAMES = re.compile(r"""(\bid="|href="#|url\(#)([a-zC][0-9a-f_]{10,})""")  # of clips, markers and paths
+
 
 def write_figures(
     records: Sequence[Record], contrasts: Sequence[Contrast], readouts: Sequence[str], folder: Path
@@ -98,7 +100,15 @@ def to_svg(figure: Figure) -> str:
     stream = io.StringIO()
     with style():
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
+    return _numbered(stream.getvalue())
+
+
+def _numbered(text: str) -> str:
+    """Name what an SVG refers to by its order: the library's names hash positions to their last digit, which the
+    layout does not settle the same in every process.
+    """
+    names: dict[str, str] = {}
+    return _NAMES.sub(lambda found: found[1] + names.setdefault(found[2], f"n{len(names)}"), text)
 
 
 def to_png(figure: Figure) -> bytes:
