@@ -79,7 +79,7 @@ def make_plan(tasks: Sequence[str], models: Sequence[str], options: EvalOptions)
     for model in chosen_models:
         model_reason = why_unavailable(model, options, around)
         for task, task_named in chosen_tasks:
-            reason = model_reason or _missing_data(task, options)
+            reason = model_reason or missing_data(task, options)
             runs.append(
                 PlannedRun(
                     task=task,
@@ -104,7 +104,7 @@ def _choose_tasks(references: Sequence[str]) -> list[tuple[TaskSpec, bool]]:
     return list(chosen.values())
 
 
-def _missing_data(task: TaskSpec, options: EvalOptions) -> str | None:
+def missing_data(task: TaskSpec, options: EvalOptions) -> str | None:
     """Say why a task's data cannot be had, as far as can be told without reading them."""
     try:
         check_data(task, data_dir=options.data_dir, offline=options.offline, assume_yes=options.assume_yes)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.data.availability import check_data
-from harness.data.dataset import DataError
 from harness.model_availability import Surroundings, engine_of, why_unavailable
 from harness.options import EvalOptions
-from harness.plan import PlannedRun, result_folder
+from harness.plan import PlannedRun, missing_data, result_folder
 from harness.study.document import Study, StudyError
 from leaderboard.record import Condition
 from model_adapters.card import ModelCard
@@ -89,7 +87,7 @@ def make_cells(study: Study, options: EvalOptions) -> tuple[Cell, ...]:
     Nothing is loaded. What cannot run here is a hole with its reason, and stops nothing.
 
     Raises:
-        StudyError: nothing is left to do, or two models would write into one folder.
+        StudyError: a tuning's setting means nothing, or two models would write into one folder.
     """
     tasks = [row for name in study.tasks for row in _task_rows(name, options)]
     models = [row for name in study.models for row in _model_rows(name)]
@@ -106,6 +104,9 @@ def make_cells(study: Study, options: EvalOptions) -> tuple[Cell, ...]:
     for cell in cells:  # one that is named and in a group too is named
         known = unique.setdefault(cell.key, cell)
         unique[cell.key] = known if known.named else cell
+    for cell in unique.values():
+        if cell.condition == "lora":
+            study.finetuning.of(cell.model, study.seed)
     _refuse_collisions(tuple(unique.values()))
     return tuple(unique.values())
 
@@ -116,15 +117,7 @@ def _task_rows(name: str, options: EvalOptions) -> list[_Row]:
         specs = [catalog.load(found) for found in catalog.expand(["*" if name == "all" else name])]
     except TaskError as error:
         return [_Row(name, True, reason=str(error))]
-    return [_Row(spec.id, not group, spec=spec, reason=_missing_data(spec, options)) for spec in specs]
-
-
-def _missing_data(task: TaskSpec, options: EvalOptions) -> str | None:
-    try:
-        check_data(task, data_dir=options.data_dir, offline=options.offline, assume_yes=options.assume_yes)
-    except DataError as error:
-        return str(error)
-    return None
+    return [_Row(spec.id, not group, spec=spec, reason=missing_data(spec, options)) for spec in specs]
 
 
 def _model_rows(name: str) -> list[_Row]:

@@ -141,3 +141,8 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert "conditions.0" in wrong.stderr
     assert len(wrong.stderr.strip().splitlines()) == 1
+    study_yaml(tmp_path, finetuning={"settings": {"rank": 0}})
+    meaningless = harness("study", "study.yaml", folder=tmp_path)
+    assert meaningless.returncode == 2
+    assert "rank is 0" in meaningless.stderr
+    assert not (tmp_path / "study-results").exists()
