@@ -54,6 +54,8 @@ def answering_model(card: ModelCard, task: TaskSpec, loaded: LoadedEngine, befor
         parity=None if parity is None else ParityPart(**_rounded(asdict(parity))),
         seen_in_training=seen_in_training(card, task),
         remarks=description.remarks,
+        base=card.base,
+        family=card.classifier.family if card.classifier else None,
     )
     usage = _difference(usage_so_far(engine), before)
     headline: Headline = "generated" if by_text else "scores"

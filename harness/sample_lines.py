@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import ask
-from harness.answers import Outcome, outcome, read_class, wordings_of
 from harness.data.dataset import Dataset, Sample
 from harness.store import PREFILL, RunStore
 from leaderboard import scoring
+from leaderboard.answers import Outcome, outcome, read_class, wordings_of
 from leaderboard.samples import Asked, SampleLine
 
 

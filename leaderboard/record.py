@@ -277,7 +277,7 @@ def read_record(path: Path) -> Record:
         RecordError: the file is missing, is no JSON, or breaks the schema.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); is this a result folder?") from error
     except ValidationError as error:

@@ -27,7 +27,8 @@ class ModelPart(Part):
     A `role` of "reference" is that of a classifier trained on the task's own train split. `watched_by` names the
     engine that showed the layers where it is another than the one that answered. `seen_in_training` says
     whether the task's images are known to be among those that the model was trained on; null where that is
-    not known. `remarks` is what the engine said about the model when it was loaded.
+    not known. `remarks` is what the engine said about the model when it was loaded. `base` names the general
+    model that this one was made from, `family` the kind of a classifier; null where the card does not say.
     """
 
     name: str
@@ -42,6 +43,8 @@ class ModelPart(Part):
     parity: ParityPart | None = None
     seen_in_training: bool | None = None
     remarks: tuple[str, ...] = ()
+    base: str | None = None
+    family: str | None = None
 
 
 class TuningPart(Part):

@@ -99,7 +99,7 @@ def read_lines(path: Path, kind: type[_AnyLine]) -> Iterator[_AnyLine]:
     with stream:
         for number, text in enumerate(stream, start=1):
             try:
-                yield kind.model_validate_json(text)
+                yield kind.model_validate_json(text, strict=True)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 where = ".".join(str(part) for part in first["loc"]) or "line"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers import outcome, read_class, wordings_of
+from leaderboard.answers import outcome, read_class, wordings_of
 from tasks import catalog
 from tests.harness.small_tasks import make_task
 

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.negation import MASK, Stance, soften, stance
+from leaderboard.negation import MASK, Stance, soften, stance
 from tasks.spec import TaskSpec
 
 Outcome = Literal["correct", "wrong", "no_answer", "error"]
