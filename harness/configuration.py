@@ -14,6 +14,7 @@ from harness.options import EvalOptions
 from model_adapters.card import ModelCard
 from model_adapters.interface import ModelDescription
 from model_adapters.revision import card_revision
+from tasks.identity import task_hash
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
 RUN_VERSION = 1
@@ -69,7 +70,7 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
         "task": {
             "id": dataset.task.id,
             "version": dataset.task.version,
-            "hash": _hash(dataset.task.model_dump(mode="json")),
+            "hash": task_hash(dataset.task),
             "orders": prompts.SEEDED_ORDERS,
         },
         "data": {
