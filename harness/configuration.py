@@ -7,7 +7,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from harness import ask, prompts
+from harness import ask
 from harness.data.dataset import Dataset
 from harness.model_availability import engine_of
 from harness.options import EvalOptions
@@ -15,6 +15,7 @@ from model_adapters.card import ModelCard
 from model_adapters.interface import ModelDescription
 from model_adapters.revision import card_revision
 from tasks.identity import task_hash
+from tasks.option_orders import SEEDED_ORDERS
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
 RUN_VERSION = 1
@@ -71,7 +72,7 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
             "id": dataset.task.id,
             "version": dataset.task.version,
             "hash": task_hash(dataset.task),
-            "orders": prompts.SEEDED_ORDERS,
+            "orders": SEEDED_ORDERS,
         },
         "data": {
             "fingerprint": dataset.fingerprint,

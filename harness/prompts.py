@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import math
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
 
 from model_adapters.interface import Query
+from tasks.option_orders import one_option_order, option_orders
 from tasks.spec import PromptSpec, TaskSpec
 
 LETTERS = string.ascii_uppercase
-MAX_ALL_ORDERS = 3  # up to this many classes every option order is asked
-SEEDED_ORDERS = 4  # above it, this many per image
 
 
 @dataclass(frozen=True)
@@ -53,12 +48,9 @@ def label_question(task: TaskSpec, prompt: PromptSpec) -> Question:
 
 
 def letters_questions(task: TaskSpec, prompt: PromptSpec, sample_id: str) -> tuple[Question, ...]:
-    """Render a letters prompt under every option order (up to 3 classes) or a seeded set of 4 orders.
-
-    Above 3 classes the orders of one image are cyclic shifts, evenly spaced, of one shuffle that depends
-    on the task's seed and the image alone: so no class stands at one letter twice.
-    """
-    return tuple(_letters_question(task, prompt, order) for order in _orders(task, sample_id))
+    """Render a letters prompt under every option order (up to 3 classes) or a seeded set of 4 orders."""
+    orders = option_orders(len(task.classes), task.seed, sample_id)
+    return tuple(_letters_question(task, prompt, order) for order in orders)
 
 
 def shuffled_letters_question(task: TaskSpec, prompt: PromptSpec, sample_id: str) -> Question:
@@ -67,24 +59,7 @@ def shuffled_letters_question(task: TaskSpec, prompt: PromptSpec, sample_id: str
     It depends on the task's seed and the image alone, so over the images the letter of the right option
     says nothing about its class.
     """
-    order = shuffled_order(len(task.classes), f"{task.seed}:{sample_id}:one order")
-    return _letters_question(task, prompt, order)
-
-
-def _orders(task: TaskSpec, sample_id: str) -> Iterator[tuple[int, ...]]:
-    count = len(task.classes)
-    if count <= MAX_ALL_ORDERS:
-        yield from itertools.permutations(range(count))
-        return
-    shuffled = shuffled_order(count, f"{task.seed}:{sample_id}")
-    for k in range(SEEDED_ORDERS):
-        shift = math.floor(k * count / SEEDED_ORDERS)
-        yield shuffled[shift:] + shuffled[:shift]
-
-
-def shuffled_order(count: int, key: str) -> tuple[int, ...]:
-    """Return a permutation of range(count) that depends on `key` alone, on every machine and version."""
-    return tuple(sorted(range(count), key=lambda i: hashlib.sha256(f"{key}:{i}".encode()).digest()))
+    return _letters_question(task, prompt, one_option_order(len(task.classes), task.seed, sample_id))
 
 
 def _letters_question(task: TaskSpec, prompt: PromptSpec, order: tuple[int, ...]) -> Question:

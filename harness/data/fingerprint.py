@@ -1,27 +1,14 @@
-"""What identifies a data set: a fingerprint over pixels, labels and splits, and whether it is official."""
+"""Whether a data set is, byte for byte, the published one."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.dataset import Sample
 from harness.data.listing import ListedImage
 from tasks.file_list import PublishedFile
-
-
-def fingerprint(samples: Iterable[Sample]) -> str:
-    """Return the sha256 over the lines `split label pixel_hash` of all samples, sorted.
-
-    It is taken of the set that a task stands for: after splitting and after the task's subset, before
-    `--limit` and `--max-train`. Names, folders and order do not enter; one pixel, one label (as an index)
-    or one split changes it. JPEG files are compared as decoded, so a decoder that rounds differently
-    gives another fingerprint.
-    """
-    lines = sorted(f"{s.split} {s.label} {s.pixel_hash}\n" for s in samples)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_published(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.prompts import Question, label_question, letters_questions, shuffled_order
+from harness.prompts import Question, label_question, letters_questions
+from tasks.option_orders import shuffled_order
 from tests.harness.small_tasks import make_task, numbered
 
 
@@ -70,7 +71,7 @@ def test_orders_depend_on_the_image_and_the_seed_of_the_task() -> None:
 def test_orders_are_the_same_in_every_process_and_version() -> None:
     pinned = (5, 0, 4, 8, 1, 6, 7, 2, 3)
     assert shuffled_order(9, "0:image-1") == pinned
-    program = "from harness.prompts import shuffled_order; print(shuffled_order(9, '0:image-1'))"
+    program = "from tasks.option_orders import shuffled_order; print(shuffled_order(9, '0:image-1'))"
     printed = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
