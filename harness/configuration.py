@@ -86,6 +86,8 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
             "limit": options.limit,
             "max_train": options.max_train,
             "score_decimals": ask.SCORE_DECIMALS,
+            # absent where it was not asked for, so that records of before it count as they did
+            **({"probing_half": True} if options.probing_half else {}),
         },
         "packages": {name: package_version(name) for name in _PACKAGES},
     }

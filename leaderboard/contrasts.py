@@ -190,10 +190,11 @@ def paired_difference(first: Floats, second: Floats, groups: Sequence[str], *, s
         return Paired(value, low, high, exact_mcnemar(first == 1, second == 1), MCNEMAR)
     if np.all(np.abs(gaps) < _ROUNDING):
         return Paired(value, low, high, 1.0, BOOTSTRAP)
-    return Paired(value, low, high, _two_sided(draws, resamples.groups), BOOTSTRAP)
+    return Paired(value, low, high, two_sided_p(draws, resamples.groups), BOOTSTRAP)
 
 
-def _two_sided(draws: Floats, groups: int) -> float:
+def two_sided_p(draws: Floats, groups: int) -> float:
+    """Return the p of `paired_difference` for draws (draws,) of a difference over this many groups."""
     below = 1 + int((draws <= _ROUNDING).sum())
     above = 1 + int((draws >= -_ROUNDING).sum())
     return min(1.0, max(2 * min(below, above) / (1 + len(draws)), 2.0 ** (1 - groups)))

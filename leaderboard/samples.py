@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -97,10 +98,19 @@ def read_lines(path: Path, kind: type[_AnyLine]) -> Iterator[_AnyLine]:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     with stream:
-        for number, text in enumerate(stream, start=1):
-            try:
-                yield kind.model_validate_json(text, strict=True)
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                where = ".".join(str(part) for part in first["loc"]) or "line"
-                raise RecordError(f"{path}:{number}: {where}: {first['msg']}") from error
+        yield from _parsed(stream, kind, path)
+
+
+def parse_lines(content: bytes, kind: type[_AnyLine], path: Path) -> Iterator[_AnyLine]:
+    """Parse the content of a file of lines; `path` is named in messages. RecordError as in `read_lines`."""
+    yield from _parsed(io.BytesIO(content), kind, path)
+
+
+def _parsed(stream: Iterable[bytes], kind: type[_AnyLine], path: Path) -> Iterator[_AnyLine]:
+    for number, text in enumerate(stream, start=1):
+        try:
+            yield kind.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:100] or "line"
+            raise RecordError(f"{path}:{number}: {where}: {first['msg'][:200]}") from error

@@ -1,0 +1,151 @@
+"""Run an entry of a board again, and tell whether the model gives the answers that the entry says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import __version__
+from harness.console import Console
+from harness.options import EvalOptions
+from harness.plan import make_plan
+from harness.sweep import sweep
+from leaderboard.board_folder import TASKS, BoardFolder
+from leaderboard.contrasts import LEVEL, paired_difference
+from leaderboard.entry import Rerun
+from leaderboard.record import Record, RecordError
+from leaderboard.samples import SampleLine
+from leaderboard.scoring import MAIN_READOUT
+from leaderboard.submission import Submission, check_submission, read_submission
+from leaderboard.submit import check_entry, mark_rerun
+
+AGREEMENT = 0.95  # of the answers: another device's rounding turns a few images that lie between two classes
+PROBES = 0.05  # by which a layer's probe may differ, in accuracy
+
+
+def rerun(
+    folder: Path, board: BoardFolder, model: str | None, options: EvalOptions, console: Console
+) -> Rerun:
+    """Evaluate an entry's model again and mark the entry where the answers are the same.
+
+    Args:
+        folder: the entry's, in the board.
+        board: the board.
+        model: how the model is named here, as in `--models`; the entry's name for it by default.
+        options: of the run; seed and probing are those of the entry.
+        console: where progress goes.
+
+    Raises:
+        RecordError: the entry does not verify, the model cannot run here, is another revision, or answers
+            otherwise.
+    """
+    check_entry(folder, board)
+    before = read_submission(folder)
+    asked = replace(
+        options,
+        seed=before.record.provenance.seed,
+        probe=bool(before.probes),
+        probing_half=before.record.tuning is None and _halved(before.record),
+    )
+    result = _evaluated(_task(before.record, board), model or before.record.model.name, asked, console)
+    after = read_submission(result)
+    check_submission(after, board)
+    found = compare_runs(before, after)
+    mark_rerun(folder, board, found)
+    return found
+
+
+def compare_runs(before: Submission, after: Submission) -> Rerun:
+    """Compare two runs of one model on one task.
+
+    A reference is trained anew, which no two machines do alike: of it the accuracy alone must agree.
+
+    Raises:
+        RecordError: the runs are of different revisions or conditions, or do not agree.
+    """
+    for name in ("revision", "architecture"):
+        one, other = (getattr(side.record.model, name) for side in (before, after))
+        if one != other:
+            raise RecordError(f"record.json: model.{name}: {one} in the entry, {other} here")
+    if before.record.condition != after.record.condition:
+        raise RecordError(
+            f"record.json: condition: {before.record.condition} in the entry, {after.record.condition} here"
+        )
+    first, second = _test(before), _test(after)
+    agreement = sum(a.predicted == b.predicted for a, b in zip(first, second, strict=True)) / len(first)
+    groups = [line.group for line in first]
+    paired = paired_difference(_correct(second), _correct(first), groups)
+    found = Rerun(
+        harness_version=__version__,
+        engine=after.record.model.engine,
+        device=after.record.cost.device,
+        agreement=agreement,
+        accuracy=float(_correct(second).mean()),
+        p=paired.p,
+        largest_probe_difference=_probe_difference(before.record, after.record),
+    )
+    _refuse_other_answers(before.record, found)
+    return found
+
+
+def _refuse_other_answers(record: Record, found: Rerun) -> None:
+    if found.p < LEVEL:
+        raise RecordError(
+            f"samples.jsonl: run again, accuracy is {100 * found.accuracy:.1f}%, significantly another than in the "
+            f"entry (p {found.p:.3f})"
+        )
+    if record.model.role == "reference":
+        return
+    if found.agreement < AGREEMENT:
+        raise RecordError(
+            f"samples.jsonl: run again, {100 * found.agreement:.1f}% of the answers are those of the entry; "
+            f"{100 * AGREEMENT:.0f}% are needed"
+        )
+    if found.largest_probe_difference is not None and found.largest_probe_difference > PROBES:
+        raise RecordError(
+            f"probes.jsonl: run again, a layer's probe differs by {100 * found.largest_probe_difference:.1f} "
+            f"points; at most {100 * PROBES:.0f} are allowed"
+        )
+
+
+def _evaluated(task: str, model: str, options: EvalOptions, console: Console) -> Path:
+    plan = make_plan((task,), (model,), options)
+    if len(plan.runs) != 1:
+        raise RecordError(f"--model {model} stands for {len(plan.runs)} models; name one")
+    outcome = sweep(plan, options, console)
+    for planned, reason in outcome.failures:
+        raise RecordError(f"{planned.title}: cannot be run again: {reason}")
+    for planned in outcome.skipped:
+        raise RecordError(f"{planned.title}: cannot be run again: {planned.reason}")
+    return plan.runs[0].folder
+
+
+def _task(record: Record, board: BoardFolder) -> str:
+    own = record.task.name in board.own_tasks()
+    return str(board.path / TASKS / f"{record.task.name}.yaml") if own else record.task.name
+
+
+def _halved(record: Record) -> bool:
+    return bool(record.configuration.get("options", {}).get("probing_half"))
+
+
+def _test(submission: Submission) -> list[SampleLine]:
+    return [line for line in submission.samples if line.split == "test"]
+
+
+def _correct(lines: list[SampleLine]) -> NDArray[np.float64]:
+    return np.array([line.outcome == "correct" for line in lines], dtype=np.float64)
+
+
+def _probe_difference(before: Record, after: Record) -> float | None:
+    """Return the largest difference between the two runs' linear probes at one place."""
+    sides = [
+        {(p.site, p.pool): p.accuracy.value for p in record.probes if p.readout == MAIN_READOUT}
+        for record in (before, after)
+    ]
+    if sides[0].keys() != sides[1].keys():
+        raise RecordError("probes.jsonl: the two runs did not watch the same layers")
+    return max((abs(sides[0][key] - sides[1][key]) for key in sides[0]), default=None)

@@ -1,0 +1,147 @@
+"""An entry of a board: one folder a model and task, with the record, its lines, and what was checked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from leaderboard.record import Record, RecordError
+
+ENTRIES = "entries"  # the folder of a board that holds them
+SUMMARY = "entry.json"
+RECORD, SAMPLES, PROBES = "record.json", "samples.jsonl.gz", "probes.jsonl.gz"
+FILES = (RECORD, SAMPLES, PROBES)
+
+# What a folder's name is made of, on every file system.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
+_LONGEST_NAME = 150
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Rerun(_Strict):
+    """What came out when the keeper ran the entry again.
+
+    `agreement` is the share of test images with the same answer, `accuracy` that of the second run,
+    `p` of the exact or paired test for a difference between the two accuracies, `largest_probe_difference`
+    that between the accuracies of a layer's linear probe in the two runs, null where no layer was watched.
+    """
+
+    harness_version: str
+    engine: str
+    device: str
+    agreement: float
+    accuracy: float
+    p: float
+    largest_probe_difference: float | None
+
+
+class Entry(_Strict):
+    """What was checked of an entry, and by which files.
+
+    `state` is "rerun" once the keeper ran the model again and got the same answers. `declared` names the
+    parts of the record that could not be recomputed from its lines.
+    """
+
+    schema_version: Literal[1] = 1
+    state: Literal["recomputed", "rerun"]
+    official_data: bool
+    declared: tuple[str, ...]
+    files: dict[str, str]  # sha256 of each file's content, of those that end in .gz before compression
+    rerun: Rerun | None = None
+
+
+@dataclass(frozen=True)
+class EntryFiles:
+    """The content of an entry's files, by name, uncompressed."""
+
+    content: Mapping[str, bytes] = field(repr=False)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the sha256 of each."""
+        return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(self.content.items())}
+
+
+def check_name(name: str) -> None:
+    """Refuse a model's name that cannot stand for a folder everywhere.
+
+    Raises:
+        RecordError: naming the field.
+    """
+    if len(name) > _LONGEST_NAME:
+        raise RecordError(
+            f"record.json: model.name: {len(name)} letters; at most {_LONGEST_NAME} are allowed"
+        )
+    if _NAME.fullmatch(name) is None or ".." in name or name.endswith("."):
+        raise RecordError(
+            f"record.json: model.name: {ascii(name)[:80]}; it may have letters, digits, '.', '-', '_', in parts "
+            "divided by '/'"
+        )
+
+
+def entry_folder(record: Record) -> str:
+    """Return where a record's entry lies below the entries' folder, as a result folder is named.
+
+    Raises:
+        RecordError: the model's name cannot stand for a folder.
+    """
+    check_name(record.model.name)
+    condition = "" if record.condition == "released" else f"@{record.condition}"
+    return f"{record.model.name.replace('/', '--')}{condition}/{record.task.name}"
+
+
+def read_entry(folder: Path) -> Entry:
+    """Read what was checked of an entry.
+
+    Raises:
+        RecordError: the file is missing or breaks its schema.
+    """
+    path = folder / SUMMARY
+    try:
+        return Entry.model_validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise RecordError(
+            f"{path}: cannot be read ({error.strerror}); `harness submit` writes entries"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise RecordError(f"{path}: {where}: {first['msg']}") from error
+
+
+def dump_entry(entry: Entry) -> str:
+    """Return the entry as JSON text."""
+    return entry.model_dump_json(indent=2) + "\n"
+
+
+def write_entry(folder: Path, entry: Entry, files: EntryFiles) -> None:
+    """Write an entry's folder whole: it is there with all its files or as it was before."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        os.chmod(made, 0o755)  # mkdtemp lets nobody else read
+        for name, content in files.content.items():
+            (made / name).write_bytes(_compressed(content) if name.endswith(".gz") else content)
+        (made / SUMMARY).write_text(dump_entry(entry), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)  # there only where something went wrong
+
+
+def _compressed(content: bytes) -> bytes:
+    """Compress; the same content gives the same bytes at any time."""
+    return gzip.compress(content, compresslevel=9, mtime=0)

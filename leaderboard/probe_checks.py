@@ -1,0 +1,126 @@
+"""Check the lines of `probes.jsonl`: every prediction follows from its scores, every probe is there once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+
+from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED
+from leaderboard.answer_tests import NO_CLASS
+from leaderboard.floor_parts import FLOOR, NAMES
+from leaderboard.record import RecordError
+from leaderboard.sample_checks import short
+from leaderboard.samples import ProbeLine, SampleLine
+from leaderboard.scoring import CLASS_READOUTS
+from probes.sites import Module
+from tasks.option_orders import one_option_order
+from tasks.spec import SplitName, TaskSpec
+
+_READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
+_PREDICTED: tuple[SplitName, ...] = ("val", "test")
+
+
+def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task: TaskSpec) -> None:
+    """Refuse probes that are incomplete, stand there twice, or predict what their scores do not say.
+
+    Raises:
+        RecordError: naming the line and the field.
+    """
+    by_split = {name: [line for line in samples if line.split == name] for name in _PREDICTED}
+    for number, line in enumerate(lines, start=1):
+        place = f"probes.jsonl:{number}"
+        _check_site(line, place)
+        _check_predictions(line, place, by_split, task)
+    _check_whole(lines)
+
+
+def _check_site(line: ProbeLine, place: str) -> None:
+    if line.readout not in _READOUTS:
+        raise RecordError(
+            f"{place}: readout: {short(line.readout)} is none of {', '.join(_READOUTS)}; a board holds no other"
+        )
+    if line.readout == FLOOR:
+        wanted = line.site if line.site in NAMES and line.module == "image" else f"one of {', '.join(NAMES)}"
+    else:
+        wanted = f"{line.module}.{line.layer:02d}" if line.module in get_args(Module) else "that of a layer"
+    if line.site != wanted:
+        raise RecordError(f"{place}: site: {short(line.site)}, but it must be {wanted}")
+
+
+def _check_predictions(
+    line: ProbeLine, place: str, by_split: Mapping[SplitName, Sequence[SampleLine]], task: TaskSpec
+) -> None:
+    if line.split not in by_split:
+        raise RecordError(f"{place}: split: {line.split}, but probes are judged on val and test alone")
+    asked, classes = by_split[line.split], len(task.classes)
+    for name, count in (("predictions", len(line.predictions)), ("scores", len(line.scores))):
+        if count != len(asked):
+            raise RecordError(f"{place}: {name}: {count}, but {line.split} has {len(asked)} images")
+    rows = Counter(map(len, line.scores))
+    if set(rows) - {classes}:
+        raise RecordError(f"{place}: scores: a row has not {classes} numbers, one a class")
+    found, scores = np.array(line.predictions, dtype=np.int64), np.array(line.scores).reshape(-1, classes)
+    unseen = (found == NO_CLASS) & (scores == 0.0).all(axis=1)  # an image that the model could not be shown
+    wrong = np.flatnonzero((found != scores.argmax(axis=1)) & ~unseen)
+    if wrong.size:
+        row = int(wrong[0])
+        raise RecordError(
+            f"{place}: predictions[{row}]: {found[row]}, but the highest score is that of "
+            f"{scores[row].argmax()}"
+        )
+    _check_targets(line, place, asked, task)
+
+
+def _check_targets(line: ProbeLine, place: str, asked: Sequence[SampleLine], task: TaskSpec) -> None:
+    """The letter of the right option follows from the image's own option order."""
+    if line.readout != ANSWER_TARGET:
+        if line.targets is not None:
+            raise RecordError(f"{place}: targets: only the readout {ANSWER_TARGET} has any")
+        return
+    if line.targets is None or len(line.targets) != len(asked):
+        raise RecordError(f"{place}: targets: needs one for each of the {len(asked)} images of {line.split}")
+    for row, (target, sample) in enumerate(zip(line.targets, asked, strict=True)):
+        order = one_option_order(len(task.classes), task.seed, sample.id)
+        if target not in (NOT_ASKED, order.index(sample.label)):
+            raise RecordError(f"{place}: targets[{row}]: {target} is not the right option's letter")
+    if set(line.targets) == {NOT_ASKED}:
+        raise RecordError(f"{place}: targets: no image was asked")
+
+
+def _check_whole(lines: Sequence[ProbeLine]) -> None:
+    """Every probe has both splits, every readout every site, and a site is described alike everywhere."""
+    splits: dict[tuple[str, str, str, int], list[str]] = defaultdict(list)
+    kinds: dict[tuple[str, str], tuple[object, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        splits[line.readout, line.site, line.pool, line.seed].append(line.split)
+        if line.readout not in CLASS_READOUTS:
+            continue
+        kind = (line.module, line.layer, line.width, line.consumed)
+        if kinds.setdefault((line.site, line.pool), kind) != kind:
+            raise RecordError(
+                f"probes.jsonl:{number}: {line.site}.{line.pool}: its layer, width or `consumed` differ "
+                "from those of an earlier line"
+            )
+    for (readout, site, pool, seed), found in splits.items():
+        if sorted(found) != sorted(_PREDICTED):
+            raise RecordError(
+                f"probes.jsonl: {readout} at {site}.{pool}, seed {seed}: split: has {', '.join(found)}, "
+                "but val and test are needed, once each"
+            )
+    _check_readouts(splits)
+
+
+def _check_readouts(keys: Mapping[tuple[str, str, str, int], object]) -> None:
+    """Refuse a readout that leaves out sites or seeds: what is missing could be chosen."""
+    seeds: dict[str, dict[tuple[str, str], set[int]]] = defaultdict(lambda: defaultdict(set))
+    for readout, site, pool, seed in keys:
+        seeds[readout][site, pool].add(seed)
+    layers = {readout: set(found) for readout, found in seeds.items() if readout in CLASS_READOUTS}
+    if len({frozenset(found) for found in layers.values()}) > 1:
+        raise RecordError(f"probes.jsonl: readout: {' and '.join(layers)} are not at the same sites")
+    for readout, by_site in seeds.items():
+        if len({frozenset(found) for found in by_site.values()}) > 1:
+            raise RecordError(f"probes.jsonl: seed: {readout} has not the same seeds at every site")

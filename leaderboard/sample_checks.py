@@ -1,0 +1,177 @@
+"""Check the lines of `samples.jsonl`: what follows from scores and text is computed again, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from leaderboard.answers import Outcome, Wordings, outcome, read_class, wordings_of
+from leaderboard.image_list import ImageList
+from leaderboard.record import RecordError
+from leaderboard.samples import Asked, SampleLine
+from leaderboard.scoring import Headline, best
+from tasks.option_orders import option_orders
+from tasks.spec import TaskSpec
+
+_COPIED = ("split", "id", "label", "group", "pixel_hash")
+
+
+class Wrong(NamedTuple):
+    """A value that does not follow from what it should: the field, what was found and what is right."""
+
+    field: str
+    found: object
+    right: object
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a run asked: the task, the classes' words, and how the headline is read."""
+
+    task: TaskSpec
+    headline: Headline
+    wordings: Wordings = field(repr=False)
+
+    @property
+    def classes(self) -> int:
+        return len(self.task.classes)
+
+
+def check_samples(
+    samples: Sequence[SampleLine], images: ImageList, task: TaskSpec, headline: Headline
+) -> None:
+    """Refuse lines that are not of the listed images, or whose answers do not follow from scores and text.
+
+    Every test image must be there once, in the list's order; of train and validation each image at most once.
+
+    Raises:
+        RecordError: naming the line and the field.
+    """
+    _check_images(samples, images)
+    asked = _Asked(task, headline, wordings_of(task))
+    for number, line in enumerate(samples, start=1):
+        for wrong in _wrongs(line, asked):
+            raise RecordError(
+                f"samples.jsonl:{number}: {wrong.field}: {short(wrong.found)}, but it must be "
+                f"{short(wrong.right)}"
+            )
+    _check_written(samples)
+
+
+def _check_images(samples: Sequence[SampleLine], images: ImageList) -> None:
+    known = {(image.split, image.id): image for image in images.images}
+    seen: set[tuple[str, str]] = set()
+    for number, line in enumerate(samples, start=1):
+        place, key = f"samples.jsonl:{number}", (line.split, line.id)
+        if key not in known:
+            raise RecordError(f"{place}: id: {short(line.id)} is no {line.split} image of {images.task}")
+        if key in seen:
+            raise RecordError(f"{place}: id: {short(line.id)} stands there twice")
+        seen.add(key)
+        for name in _COPIED:
+            found, right = getattr(line, name), getattr(known[key], name)
+            if found != right:
+                raise RecordError(
+                    f"{place}: {name}: {short(found)}, but the list of {images.task} has {short(right)}"
+                )
+    order = [(line.split, line.id) for line in samples]
+    if order != sorted(order, key={key: place for place, key in enumerate(known)}.__getitem__):
+        raise RecordError(f"samples.jsonl: id: the images are not in the order of the list of {images.task}")
+    for image in images.split("test"):
+        if (image.split, image.id) not in seen:
+            raise RecordError(f"samples.jsonl: id: the test image {short(image.id)} is missing")
+
+
+def _wrongs(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
+    """Yield what is wrong with a line."""
+    for name in ("scores", "scores_normalised"):
+        values = getattr(line, name)
+        if values is not None and len(values) != asked.classes:
+            yield Wrong(name, f"{len(values)} numbers", f"{asked.classes}, one a class")
+            return
+    if line.split != "test" and (line.text is not None or line.orders):
+        yield Wrong("text or orders", "an answer", "none: only test images are asked for these")
+    yield from _wrong_text(line, asked)
+    use_text = asked.headline == "generated" and line.generated_outcome is not None
+    predicted = line.read if use_text else best(line.scores)
+    if line.predicted != predicted:
+        yield Wrong("predicted", line.predicted, predicted)
+    if use_text:
+        right: Outcome | None = line.generated_outcome
+    else:
+        right = outcome(predicted, line.label, line.error if line.scores is None else None)
+    if line.outcome != right:
+        yield Wrong("outcome", line.outcome, right)
+    yield from _wrong_orders(line, asked)
+
+
+def _wrong_text(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
+    """Check what was read from the free text; without any the image was not asked for one, or that failed."""
+    failed = line.generated_outcome == "error"
+    if line.text is None or failed:
+        if line.read is not None:
+            yield Wrong("read", line.read, None)
+        if line.generated_outcome is not None and not (failed and line.error is not None):
+            yield Wrong("generated_outcome", line.generated_outcome, "null without a text, or error with one")
+        return
+    read = read_class(line.text, asked.wordings)
+    if line.read != read:
+        yield Wrong("read", line.read, read)
+    right = outcome(read, line.label, None)
+    if line.generated_outcome != right:
+        yield Wrong("generated_outcome", line.generated_outcome, right)
+
+
+def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
+    """Check that the further questions are the task's, in its orders, and their answers those of the scores."""
+    if line.split != "test":
+        return
+    questions = [(one.prompt, one.order) for one in line.orders]
+    wanted = _questions(asked.task, line.id)
+    if questions and questions != list(wanted):
+        yield Wrong("orders", "other prompts or option orders", "those of the task, in its order")
+        return
+    for place, one in enumerate(line.orders):
+        yield from _wrong_answer(one, f"orders[{place}]", asked.classes)
+
+
+def _wrong_answer(one: Asked, name: str, classes: int) -> Iterator[Wrong]:
+    if one.scores is not None and len(one.scores) != classes:
+        yield Wrong(f"{name}.scores", f"{len(one.scores)} numbers", f"{classes}, one a class")
+    elif one.predicted != best(one.scores):
+        yield Wrong(f"{name}.predicted", one.predicted, best(one.scores))
+
+
+def _questions(task: TaskSpec, sample_id: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield prompt and option order of every question but the primary one."""
+    classes = len(task.classes)
+    for prompt in task.prompts:
+        if prompt.kind == "letters":
+            for order in option_orders(classes, task.seed, sample_id):
+                yield prompt.id, order
+        elif prompt.id != task.primary_prompt:
+            yield prompt.id, tuple(range(classes))
+
+
+def _check_written(samples: Sequence[SampleLine]) -> None:
+    """Refuse a run that asked some test images more than others: what it left out could be chosen."""
+    test = [(number, line) for number, line in enumerate(samples, start=1) if line.split == "test"]
+    ways: dict[str, Callable[[SampleLine], Any]] = {
+        "orders": lambda line: bool(line.orders),
+        "generated_outcome": lambda line: line.generated_outcome is not None,
+    }
+    for name, is_there in ways.items():
+        first = is_there(test[0][1])
+        for number, line in test:
+            if is_there(line) != first:
+                raise RecordError(
+                    f"samples.jsonl:{number}: {name}: other test images were asked "
+                    f"{'so' if first else 'otherwise'} and this one was not; run the evaluation again"
+                )
+
+
+def short(value: object, letters: int = 80) -> str:
+    """Write a value on one line, cut where it is long: it may come from anyone."""
+    text = ascii(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
