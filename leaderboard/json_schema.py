@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 import json
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from leaderboard.entry import Entry
-from leaderboard.record import Record
-from leaderboard.samples import ProbeLine, SampleLine
-
-_KINDS: dict[str, type[BaseModel]] = {
-    "record": Record,  # record.json
-    "sample": SampleLine,  # a line of samples.jsonl
-    "probe": ProbeLine,  # a line of probes.jsonl
-    "entry": Entry,  # entry.json
+# Named by path, so that the command line can list them without importing any.
+_KINDS = {
+    "record": "leaderboard.record:Record",  # record.json
+    "sample": "leaderboard.samples:SampleLine",  # a line of samples.jsonl
+    "probe": "leaderboard.samples:ProbeLine",  # a line of probes.jsonl
+    "entry": "leaderboard.entry:Entry",  # entry.json
 }
 KINDS = tuple(_KINDS)
 FOLDER = Path(str(importlib.resources.files("leaderboard"))) / "schemas"
@@ -28,8 +24,10 @@ def schema_text(kind: str) -> str:
     Args:
         kind: one of `KINDS`.
     """
+    module, name = _KINDS[kind].split(":")
+    model = getattr(importlib.import_module(module), name)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_KINDS[kind].model_json_schema(mode="validation"),
+        **model.model_json_schema(mode="validation"),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,257 @@
+"""A small, complete and valid result on a task of a board's own, made up, and the board that takes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED, score_answer_target
+from leaderboard.answers import outcome, read_class, wordings_of
+from leaderboard.board_folder import BoardFolder, BoardSettings, add_task, init_board, open_board
+from leaderboard.floor_parts import DeclaredFloors, score_floors
+from leaderboard.health_profile import score_health
+from leaderboard.image_list import ImageList, ListedSample
+from leaderboard.record import PermutationPart, Record, dump_record
+from leaderboard.record_checks import ProjectionPart, SimilarityPart
+from leaderboard.samples import Asked, ProbeLine, SampleLine, dump_lines
+from leaderboard.scoring import SCORING_VERSION, Headline, score_answers, score_probes
+from leaderboard.verdict import score_diagnosis, signal_tests
+from tasks.identity import task_hash
+from tasks.option_orders import one_option_order, option_orders
+from tasks.spec import SPLITS, TaskSpec
+from tests.harness.small_tasks import make_task
+from tests.leaderboard.lines import CLASSES, MadeUp, made_up
+from tests.leaderboard.results import record
+
+SIZES = {"train": 36, "val": 24, "test": 60}
+PER_GROUP = 2
+WORDS = ("normal", "cyst", "benign", "malignant")
+FINISHED = "2026-01-02T10:00:00+00:00"
+
+
+def small_task() -> TaskSpec:
+    """Return the task `lumps`: 4 classes, 3 label prompts and one of letters."""
+    return make_task(*((word, word) for word in WORDS))
+
+
+def image_list(made: MadeUp, *, official: bool = True) -> ImageList:
+    """Return the list that a run's lines are about."""
+    images = (ListedSample(s.split, s.id, s.label, s.group, s.pixel_hash) for s in made.samples)
+    return ImageList("lumps", 1, official, tuple(images))
+
+
+def made_run(seed: int = 0, *, images: int = 0, headline: Headline = "scores", **accuracies: float) -> MadeUp:
+    """Draw the lines of a whole run: texts, every option order, probes of all layers, floors, and letters.
+
+    `images` decides about labels and pixels, so that two models can be asked about the same ones.
+    """
+    drawn = made_up(seed, sizes=SIZES, per_group=PER_GROUP, **accuracies)
+    shown = made_up(images, sizes=SIZES, per_group=PER_GROUP)
+    moved = [_on_image(one, other, headline) for one, other in zip(drawn.samples, shown.samples, strict=True)]
+    labels = {name: np.array([s.label for s in moved if s.split == name]) for name in SPLITS}
+    was = {name: np.array([s.label for s in drawn.samples if s.split == name]) for name in SPLITS}
+    lines = [_shifted(line, (labels[line.split] - was[line.split]) % CLASSES) for line in drawn.lines]
+    layers = [line for line in lines if line.readout == "linear"]
+    floors = [line for line in lines if line.readout == "floor"]
+    majority = [_constant(line) for line in floors if line.site == "pixels"]
+    early = [line for place in ("image_mean", "last_token") for line in _early_layers(layers, place, seed)]
+    letters = [_letters(line, moved, seed) for line in (*early, *layers) if line.pool == "last"]
+    return MadeUp(tuple(moved), (*layers, *early, *letters, *floors, *majority))
+
+
+def made_record(made: MadeUp, *, name: str = "clinic/model", headline: Headline = "scores", **changes: Any) -> Record:
+    """Return the record of these lines, computed as a run computes it."""
+    task, test = small_task(), made.test()
+    images = image_list(made)
+    answers = score_answers(
+        made.samples, classes=CLASSES, headline=headline, primary_prompt=task.primary_prompt, seed=0
+    )
+    places = [(s.site, s.pool) for s in made.lines if (s.readout, s.split) == ("linear", "test")]
+    tested = {("linear", *place): 0.005 for place in places}
+    permutation = PermutationPart(
+        draws=200, highest=0.4, vision_p=0.005, bands={f"{s}.{p}": (0.2, 0.25, 0.3) for s, p in places}
+    )
+    probes = score_probes(made.lines, test, tested, seed=0)
+    floors = score_floors(made.lines, test, _declared_floors(), seed=0)
+    signal = signal_tests(probes, permutation, floors)
+    diagnosis = score_diagnosis(
+        made.samples,
+        made.lines,
+        classes=CLASSES,
+        headline=headline,
+        signal=signal,
+        reference=floors.reference.detail,
+        seed=0,
+    )
+    plain = record(len(test)).model_dump()
+    similar = SimilarityPart(
+        sites=("vision.01.mean", "connector.00.mean"),
+        images=60,
+        cka=0.8,
+        cka_debiased=0.79,
+        knn_overlap=0.6,
+        knn_chance=0.1,
+        neighbours=10,
+        connector_inert=None,
+        inert_margin=0.03,
+    )
+    content = {
+        **plain,
+        "model": {**plain["model"], "name": name, "hub_id": name, "family": "llava"},
+        "task": {
+            **plain["task"],
+            "name": task.id,
+            "classes": WORDS,
+            "dataset_fingerprint": images.fingerprint,
+            "official_data": True,
+            **{f"n_{split}": count for split, count in SIZES.items()},
+        },
+        "answers": answers,
+        "health": score_health(made.lines, test, final=answers.accuracy.value, seed=0),
+        "probes": probes,
+        "permutation": permutation,
+        "diagnosis": diagnosis,
+        "floors": floors,
+        "answer_target": score_answer_target(made.lines, test, "letters"),
+        "similarity": similar,
+        "projection": ProjectionPart(
+            dimension=512, seed=0, balanced_accuracies={"x": 0.5}, largest_difference=0.0, largest_at="x"
+        ),
+        "configuration": {
+            "task": {"id": task.id, "hash": task_hash(task)},
+            "options": {"seed": 0, "limit": None, "max_train": None},
+            "judgement": {"scoring_version": SCORING_VERSION},
+        },
+        "provenance": {**plain["provenance"], "started": FINISHED, "finished": FINISHED},
+        **changes,
+    }
+    return Record.model_validate(content)
+
+
+def write_result(folder: Path, record: Record, made: MadeUp) -> Path:
+    """Write a result folder, as a run does."""
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(dump_record(record), encoding="utf-8")
+    (folder / "samples.jsonl").write_text(dump_lines(made.samples), encoding="utf-8")
+    (folder / "probes.jsonl").write_text(dump_lines(made.lines), encoding="utf-8")
+    return folder
+
+
+def made_result(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
+    """Write a valid result: that of `made_run(seed)` about the images of seed 0."""
+    made = made_run(seed)
+    return write_result(folder, made_record(made, **changes), made)
+
+
+def made_board(path: Path, *, official: bool = True, official_list: bool = True) -> BoardFolder:
+    """Begin a board that has the task and the images of `made_run(images=0)`."""
+    board = init_board(path, BoardSettings(title="A board", official=official))
+    add_task(board, small_task(), image_list(made_run(), official=official_list))
+    return open_board(path)
+
+
+def _declared_floors() -> DeclaredFloors:
+    return DeclaredFloors(
+        key="k",
+        details={"reference": "two small networks", "pixels": "components", "majority": "the commonest"},
+        permutation_p={"reference": 0.001, "pixels": 0.005, "majority": None},
+        blank=(-1.0, -2.0, -3.0, -4.0),
+        blank_detail="a grey picture",
+    )
+
+
+def _on_image(line: SampleLine, image: SampleLine, headline: Headline) -> SampleLine:
+    """Return what was answered, about an image of its own pixels; test images are asked in every way."""
+    shift = image.label - line.label
+    scores = tuple(np.roll(line.scores, shift).round(6).tolist()) if line.scores else None
+    best = int(np.argmax(scores)) if scores else None
+    moved = {
+        "label": image.label,
+        "pixel_hash": hashlib.sha256(image.id.encode()).hexdigest(),
+        "scores": scores,
+        "scores_normalised": scores,
+        "predicted": best,
+        "outcome": outcome(best, image.label, None),
+    }
+    if line.split == "test":
+        moved |= _written(line.id, best, image.label) | {"orders": _orders(line.id, scores)}
+        if headline == "generated":
+            moved |= {"predicted": moved["read"], "outcome": moved["generated_outcome"]}
+    return line.model_copy(update=moved)
+
+
+def _written(sample_id: str, best: int | None, label: int) -> dict[str, Any]:
+    unread = int(sample_id[-2:]) % 10 == 3
+    text = "I cannot tell." if unread or best is None else f"It is {WORDS[best]}."
+    read = read_class(text, wordings_of(small_task()))
+    return {"text": text, "read": read, "generated_outcome": outcome(read, label, None)}
+
+
+def _orders(sample_id: str, scores: Sequence[float] | None) -> tuple[Asked, ...]:
+    """Ask every other way; the second option is the answer to letters now and then."""
+    found = []
+    for prompt in small_task().prompts:
+        if prompt.kind == "letters":
+            for order in option_orders(CLASSES, 0, sample_id):
+                shifted = tuple(np.roll(scores, order[1] if order[0] == 2 else 0).tolist()) if scores else None
+                found.append((prompt.id, order, shifted))
+        elif prompt.id != "free":
+            found.append((prompt.id, tuple(range(CLASSES)), scores))
+    return tuple(
+        Asked(prompt=p, order=o, scores=s, predicted=None if s is None else int(np.argmax(s))) for p, o, s in found
+    )
+
+
+def _with_scores(line: ProbeLine, predictions: np.ndarray, **changes: Any) -> ProbeLine:
+    """Return a line of these predictions, with log-probabilities of four decimals that lead to them."""
+    rng = np.random.default_rng(len(line.site) + line.layer + len(predictions))
+    wanted = np.where(np.eye(CLASSES)[predictions] > 0, rng.uniform(2.0, 4.0, (len(predictions), 1)), 0.0)
+    wanted = wanted + rng.uniform(0.0, 1.0, wanted.shape)
+    scores = np.round(wanted - np.log(np.exp(wanted).sum(axis=1, keepdims=True)), 4)
+    update = {"predictions": tuple(predictions.tolist()), "scores": tuple(map(tuple, scores.tolist()))}
+    return line.model_copy(update={**update, **changes})
+
+
+def _shifted(line: ProbeLine, shift: np.ndarray) -> ProbeLine:
+    width = 0 if line.readout == "floor" else 8
+    layer = 0 if line.readout == "floor" else line.layer
+    return _with_scores(line, (np.array(line.predictions) + shift) % CLASSES, width=width, layer=layer)
+
+
+def _constant(line: ProbeLine) -> ProbeLine:
+    return _with_scores(line, np.ones(len(line.predictions), dtype=int), site="majority")
+
+
+def _early_layers(lines: Sequence[ProbeLine], place: str, seed: int) -> list[ProbeLine]:
+    """Return decoder layers before the last, which read worse the earlier they are."""
+    pool = {"image_mean": "mean", "last_token": "last"}[place]
+    found = []
+    for layer in (0, 1):
+        for line in lines:
+            if (line.module, line.pool) == ("llm", pool):
+                rng = np.random.default_rng([seed, layer, len(line.predictions)])
+                lost = rng.random(len(line.predictions)) < 0.3 - 0.15 * layer
+                changed = (np.array(line.predictions) + lost) % CLASSES
+                found.append(_with_scores(line, changed, layer=layer, site=f"llm.{layer:02d}"))
+    return found
+
+
+def _letters(line: ProbeLine, samples: Sequence[SampleLine], seed: int) -> ProbeLine:
+    """Return the probe for the right option's letter; every fifth image was not asked."""
+    asked = [s for s in samples if s.split == line.split]
+    right = np.array([one_option_order(CLASSES, 0, s.id).index(s.label) for s in asked])
+    rng = np.random.default_rng([seed, line.layer])
+    said = np.where(rng.random(len(right)) < 0.7, right, (right + 1) % CLASSES)
+    known = np.arange(len(right)) % 5 != 4
+    full = _with_scores(line, said, readout=ANSWER_TARGET)
+    return full.model_copy(
+        update={
+            "predictions": tuple(np.where(known, said, -1).tolist()),
+            "scores": tuple(map(tuple, np.where(known[:, None], full.scores, 0.0).tolist())),
+            "targets": tuple(np.where(known, right, NOT_ASKED).tolist()),
+        }
+    )
