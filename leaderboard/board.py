@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from leaderboard.entry import Rerun
 from leaderboard.record import Interval, Record
 
 State = Literal["recomputed", "rerun"]
@@ -42,6 +43,7 @@ class BoardEntry:
     rank: int | None
     level: Interval
     record: Record = field(repr=False)
+    rerun: Rerun | None = None  # what came out when the keeper ran it again
 
     @property
     def is_reference(self) -> bool:

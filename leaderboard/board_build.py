@@ -168,11 +168,12 @@ def _board_entry(one: _Read, rank: int | None) -> BoardEntry:
         rank=rank,
         level=_level(one.record),
         record=one.record,
+        rerun=one.entry.rerun,
     )
 
 
 def _family(record: Record) -> str:
-    return record.model.family or record.model.architecture
+    return record.model.family or record.model.architecture.removesuffix("ForConditionalGeneration")
 
 
 def _level(record: Record) -> Interval:
@@ -213,6 +214,7 @@ def _json_entry(entry: BoardEntry) -> dict[str, Any]:
         "rank": entry.rank,
         "chance_corrected": entry.level.model_dump(),
         "state": entry.state,
+        "rerun": entry.rerun.model_dump() if entry.rerun else None,
         "declared": list(entry.declared),
         "family": entry.family,
         "architecture": record.model.architecture,

@@ -1,0 +1,1 @@
+"""Show a board: one self-contained HTML page, sorted and filtered in the browser."""
