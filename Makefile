@@ -5,17 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_VLLM := .venv-vllm
+VENV_LMEVAL := .venv-lmeval
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow models-page test-vllm lint bench faultbench format clean
+.PHONY: help demo test test-slow models-page test-vllm test-lmeval lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
+	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
 	@echo "make models-page  docs/models.md anew: every card at tiny scale, and vLLM against transformers"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
@@ -49,6 +51,15 @@ $(VENV_VLLM)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/pa
 test-vllm: $(VENV_VLLM)/.installed
 	$(VENV_VLLM)/bin/python -m pytest tests/vllm
 
+$(VENV_LMEVAL)/.installed: pyproject.toml constraints.txt tests/lm_eval/constraints.txt
+	$(PYTHON) -m venv $(VENV_LMEVAL)
+	$(VENV_LMEVAL)/bin/python -m pip install --quiet --quiet --constraint constraints.txt \
+		--constraint tests/lm_eval/constraints.txt 'lm_eval[hf]' --editable '.[test,lm-eval]'
+	touch $(VENV_LMEVAL)/.installed
+
+test-lmeval: $(VENV_LMEVAL)/.installed
+	$(VENV_LMEVAL)/bin/python -m pytest tests/lm_eval tests/data/test_layout_hub.py
+
 models-page: $(VENV_VLLM)/.installed $(STAMP)
 	HARNESS_PARITY_OUT=$(CURDIR)/tests/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm
 	HARNESS_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cards
@@ -69,4 +80,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LMEVAL) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -13,7 +13,7 @@ from model_adapters.classifiers.identity import pretrained_folder
 from model_adapters.device_memory import DeviceMemory, device_memory
 from model_adapters.hub import hub_reachable, may_read_gated, weights_cached
 from model_adapters.interface import ModelError
-from model_adapters.registry import ENGINES, Selected
+from model_adapters.registry import ENGINES, Selected, engine_names, packaged_engine
 from model_adapters.requirements import missing_requirements
 from model_adapters.revision import model_folder
 
@@ -55,8 +55,11 @@ def why_unavailable(model: Selected, options: EvalOptions, around: Surroundings)
     """Return every reason why a model cannot run here in one line, None where none is known."""
     card = model.card
     engine = engine_of(card, options)
+    packaged = packaged_engine(engine)
+    if packaged is not None:
+        return packaged.why_unavailable()
     if engine not in ENGINES:
-        return f"the engine {engine} is not part of this version; there are {', '.join(ENGINES)}"
+        return f"the engine {engine} is not part of this version; there are {', '.join(engine_names())}"
     reasons = [
         *_installation(engine),
         *_server(card, options, engine),

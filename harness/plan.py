@@ -13,6 +13,7 @@ from harness.options import EvalOptions
 from model_adapters.card import ModelCard
 from model_adapters.registry import resolve
 from tasks import catalog
+from tasks.included import NOTHING, Included
 from tasks.spec import TaskSpec
 
 
@@ -65,14 +66,18 @@ def result_folder(output: Path, model: str, task: str, condition: str = "release
     return output / (name if condition == "released" else f"{name}@{condition}") / task
 
 
-def make_plan(tasks: Sequence[str], models: Sequence[str], options: EvalOptions) -> Plan:
+def make_plan(
+    tasks: Sequence[str], models: Sequence[str], options: EvalOptions, included: Included = NOTHING
+) -> Plan:
     """Pair every task with every model and find out what can run, without loading anything.
+
+    `included` are the tasks that can be named beside the shipped ones.
 
     Raises:
         TaskError, ModelError: a name stands for nothing; the message says what was meant perhaps.
         PlanError: two different things would write into one folder.
     """
-    chosen_tasks = _choose_tasks(tasks)
+    chosen_tasks = choose_tasks(tasks, included)
     chosen_models = resolve(models)
     around = Surroundings(options)
     runs: list[PlannedRun] = []
@@ -93,12 +98,16 @@ def make_plan(tasks: Sequence[str], models: Sequence[str], options: EvalOptions)
     return Plan(tuple(runs))
 
 
-def _choose_tasks(references: Sequence[str]) -> list[tuple[TaskSpec, bool]]:
-    """Load the tasks; each says whether it was named outright, or came in by `all` or a glob."""
+def choose_tasks(references: Sequence[str], included: Included) -> list[tuple[TaskSpec, bool]]:
+    """Load the tasks that names, globs, `all` and paths stand for, each with whether it was named outright.
+
+    Raises:
+        TaskError: a name stands for nothing, or a task's YAML is wrong.
+    """
     chosen: dict[str, tuple[TaskSpec, bool]] = {}
     for reference in references:
         group = reference == "all" or any(mark in reference for mark in "*?[")
-        for name in catalog.expand(["*" if reference == "all" else reference]):
+        for name in catalog.expand(["*" if reference == "all" else reference], included):
             known = chosen.get(name)
             chosen[name] = (catalog.load(name), not group or (known is not None and known[1]))
     return list(chosen.values())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from model_adapters.card import GROUPS, ModelCard, load_card
 from model_adapters.interface import Engine, LoadOptions, ModelError
+from model_adapters.packaged_engines import PackagedEngine, packaged_engines
 from model_adapters.zoo.places import CARD, FAULTS_GROUP, built_cards, default_folder, siblings
 
 # Engine name -> "module:function" of a loader: a card and `interface.LoadOptions` in, an engine out.
@@ -172,6 +173,25 @@ def _hint(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else "; `harness models list` shows all"
 
 
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all engines: those that come with the harness, then those of installed packages."""
+    return tuple(dict.fromkeys((*ENGINES, *packaged_engines())))
+
+
+def packaged_engine(name: str) -> PackagedEngine | None:
+    """Return an installed package's engine by name; None for one of the harness, or none at all."""
+    return None if name in ENGINES else packaged_engines().get(name)
+
+
+def engine_problems() -> tuple[str, ...]:
+    """Say of every packaged engine in one line why it is not used: it has the name of one of the harness."""
+    return tuple(
+        f"{packaged.title} has the name of an engine that comes with the harness; it is not used"
+        for name, packaged in packaged_engines().items()
+        if name in ENGINES
+    )
+
+
 def load_engine(
     card: ModelCard,
     *,
@@ -191,12 +211,14 @@ def load_engine(
         ModelError: no such engine, or the model cannot be loaded.
     """
     chosen = card.engine if engine == "auto" else engine
-    if chosen not in ENGINES:
-        raise ModelError(f"{card.name}: unknown engine {chosen!r}; there are {', '.join(ENGINES)}")
+    options = LoadOptions(device, dtype, batch_size, trust_remote_code, offline, dict(model_args or {}))
+    packaged = packaged_engine(chosen)
+    if packaged is None and chosen not in ENGINES:
+        raise ModelError(f"{card.name}: unknown engine {chosen!r}; there are {', '.join(engine_names())}")
     if card.adapter is not None and chosen not in ("transformers", "vision_head"):
         raise ModelError(f"{card.name}: the engine {chosen} merges no adapter; leave --engine out")
+    if packaged is not None:
+        return packaged.load(card, options)
     module, _, attribute = ENGINES[chosen].partition(":")
     load: Callable[[ModelCard, LoadOptions], Engine] = getattr(importlib.import_module(module), attribute)
-    return load(
-        card, LoadOptions(device, dtype, batch_size, trust_remote_code, offline, dict(model_args or {}))
-    )
+    return load(card, options)

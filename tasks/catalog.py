@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tasks.document import SHIPPED, SUFFIXES, Node, read_document
 from tasks.file_list import read_file_list
+from tasks.included import NOTHING, Included
 from tasks.problems import did_you_mean, dotted, problems_of
 from tasks.spec import FolderSource, Problem, TaskError, TaskSpec
 
@@ -21,25 +22,32 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.yaml") if not is_base(path)))
 
 
-def expand(references: Iterable[str]) -> tuple[str, ...]:
+def names(included: Included = NOTHING) -> tuple[str, ...]:
+    """Return the names of all tasks, shipped and included, sorted."""
+    return tuple(sorted({*shipped_names(), *included.files}))
+
+
+def expand(references: Iterable[str], included: Included = NOTHING) -> tuple[str, ...]:
     """Resolve names, globs over names (`pathmnist*`) and paths to names and paths, each once, in order.
+
+    An included task becomes the path of its file, so that what comes back can be loaded by itself.
 
     Raises:
         TaskError: for a name that is unknown, a glob that matches nothing, a path that is no file.
     """
     found: dict[str, None] = {}
     for reference in references:
-        found.update(dict.fromkeys(_expand_one(reference)))
+        found.update(dict.fromkeys(_expand_one(reference, included)))
     return tuple(found)
 
 
-def load(reference: str | Path) -> TaskSpec:
+def load(reference: str | Path, included: Included = NOTHING) -> TaskSpec:
     """Load a task by its name, or by the path of its YAML.
 
     Raises:
         TaskError: if there is no such task or its YAML is wrong; every problem is a line of the message.
     """
-    return load_file(_path_of(reference))
+    return load_file(_path_of(reference, included))
 
 
 def load_file(path: Path) -> TaskSpec:
@@ -72,19 +80,19 @@ def check(path: Path) -> tuple[Problem, ...]:
     return ()
 
 
-def task_files(reference: str) -> tuple[Path, ...]:
+def task_files(reference: str, included: Included = NOTHING) -> tuple[Path, ...]:
     """Return the YAML files that a name, a glob, a file or a folder stands for, bases among a folder's.
 
     Raises:
         TaskError: if there is none.
     """
     folder = Path(reference)
-    if folder.is_dir() and reference not in shipped_names():
+    if folder.is_dir() and reference not in names(included):
         files = tuple(sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES))
         if not files:
             raise TaskError.of(Problem(reference, None, "", "no task YAML in this folder"))
         return files
-    return tuple(_path_of(found) for found in expand([reference]))
+    return tuple(_path_of(found, included) for found in expand([reference], included))
 
 
 def is_base(path: Path) -> bool:
@@ -97,19 +105,17 @@ def is_shipped(task: TaskSpec) -> bool:
     return task.id in shipped_names() and load(task.id) == task
 
 
-def _expand_one(reference: str) -> Iterator[str]:
-    if _is_path(reference):
-        _path_of(reference)
-        yield reference
-    elif any(mark in reference for mark in "*?["):
-        matched = fnmatch.filter(shipped_names(), reference)
+def _expand_one(reference: str, included: Included) -> Iterator[str]:
+    if not _is_path(reference) and any(mark in reference for mark in "*?["):
+        known = names(included)
+        matched = fnmatch.filter(known, reference)
         if not matched:
-            there_are = ", ".join(shipped_names())
-            raise TaskError.of(Problem(reference, None, "", f"no task matches this; there are {there_are}"))
-        yield from matched
+            message = f"no task matches this; there are {', '.join(known)}"
+            raise TaskError.of(Problem(reference, None, "", message))
     else:
-        _path_of(reference)
-        yield reference
+        _path_of(reference, included)
+        matched = [reference]
+    yield from (str(included.files.get(name, name)) for name in matched)
 
 
 def _is_path(reference: str | Path) -> bool:
@@ -117,17 +123,17 @@ def _is_path(reference: str | Path) -> bool:
     return isinstance(reference, Path) or "/" in text or os.sep in text or text.endswith(SUFFIXES)
 
 
-def _path_of(reference: str | Path) -> Path:
+def _path_of(reference: str | Path, included: Included) -> Path:
     if _is_path(reference):
         path = Path(reference)
         if not path.is_file():
             raise TaskError.of(Problem(str(path), None, "", "no such task file"))
         return path
-    names = shipped_names()
-    if reference not in names:
-        way_out = did_you_mean(reference, names) or f"; there are {', '.join(names)}"
+    known = names(included)
+    if reference not in known:
+        way_out = did_you_mean(reference, known) or f"; there are {', '.join(known)}"
         raise TaskError.of(Problem(str(reference), None, "", f"unknown task{way_out}"))
-    return SHIPPED / f"{reference}.yaml"
+    return included.files.get(str(reference), SHIPPED / f"{reference}.yaml")
 
 
 def _file_problems(task: TaskSpec, path: Path, document: Node) -> Iterator[Problem]:

@@ -7,7 +7,16 @@ from typing import Literal
 
 import click
 
-from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS, command_line, names, split
+from harness.cli.parsing import (
+    DEVICE,
+    ENGINE,
+    INCLUDE_PATH,
+    MODEL_ARGS,
+    command_line,
+    included_with_a_word,
+    names,
+    split,
+)
 
 READOUTS = ("linear", "paper")
 
@@ -45,6 +54,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     metavar="M[,M]",
     help="Names, globs, groups, card YAMLs, or model folders.",
 )
+@INCLUDE_PATH
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
 )
@@ -111,6 +121,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 def eval_command(
     tasks: tuple[str, ...],
     models: tuple[str, ...],
+    include_paths: tuple[Path, ...],
     output: Path,
     data_dir: Path | None,
     limit: int | None,
@@ -154,6 +165,7 @@ def eval_command(
     from harness.sweep import sweep
     from harness.tables import plan_table, result_table
     from model_adapters.interface import ModelError
+    from model_adapters.registry import engine_problems
     from tasks.spec import TaskError
 
     if causal and no_probe:
@@ -185,8 +197,10 @@ def eval_command(
         trust_remote_code=trust_remote_code,
         command=command_line(),
     )
+    for problem in engine_problems():
+        click.echo(f"harness: {problem}", err=True)
     try:
-        plan = make_plan(tasks, models, options)
+        plan = make_plan(tasks, models, options, included_with_a_word(include_paths))
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error
     plan_table(plan)

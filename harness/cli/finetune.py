@@ -142,10 +142,11 @@ def finetune_command(
     from model_adapters.interface import ModelError
     from model_adapters.registry import resolve
     from tasks import catalog
+    from tasks.included import included_tasks
     from tasks.spec import TaskError
 
     try:
-        names = catalog.expand([task_name])
+        names = catalog.expand([task_name], included_tasks())
         models = resolve([model_name])
         settings = TuningSettings(
             part=part,

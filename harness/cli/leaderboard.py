@@ -55,9 +55,10 @@ def add_task_command(
     from harness.console import Console
     from leaderboard.board_folder import add_task, open_board
     from tasks import catalog
+    from tasks.included import included_tasks
 
     board, console = open_board(board_path), Console()
-    for name in catalog.expand(tasks):
+    for name in catalog.expand(tasks, included_tasks()):
         task = catalog.load(name)
         images = listed_images(
             task, data_dir=data_dir, offline=offline, assume_yes=assume_yes, progress=console.step
@@ -92,7 +93,7 @@ def verify_command(board_path: Path, entries: tuple[Path, ...], as_json: bool) -
     else:
         for one in found:
             click.echo(f"{one.folder}: {one.state if one.problem is None else f'REFUSED: {one.problem}'}")
-        click.echo(f"{len(found)} entries, {len(wrong)} refused")
+        click.echo(f"{len(found)} checked, {len(wrong)} refused")
     return 1 if wrong else 0
 
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from tasks.included import Included
+
+# What `--engine` takes beside the engines of packages; the harness's others answer for one kind of card alone.
+_ENGINES = ("auto", "transformers", "vllm", "openai")
+# An absolute path in a word, alone, in a list, or behind `key=`; an address such as https://host/v1 is none.
+_ABSOLUTE = re.compile(r"(?<![^=,:])(?:~|[A-Za-z]:)?[/\\](?![/\\])(?:[^,=/\\]*[/\\])*([^,=/\\]*)")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
@@ -40,17 +49,48 @@ def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[s
     return {key: text for key, _, text in pairs}
 
 
+def engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return what `--engine` says: `auto`, an engine for models that comes along, or one of a package."""
+    if value not in _ENGINES:
+        from model_adapters.packaged_engines import packaged_engines
+
+        known = (*_ENGINES, *packaged_engines())
+        if value not in known:
+            raise click.BadParameter(f"'{value}' is no engine; there are {', '.join(known)}")
+    return value
+
+
+def included_with_a_word(folders: Sequence[Path]) -> Included:
+    """Return the tasks of folders and installed packages; stderr is told of packages that were left out."""
+    from tasks.included import included_tasks
+
+    included = included_tasks(folders)
+    for problem in included.problems:
+        click.echo(f"harness: {problem}", err=True)
+    return included
+
+
 def command_line() -> str:
-    """Return the command as it can be shared: without the home folder's path."""
+    """Return the command as it can be shared: of absolute paths only the last part is told."""
     words = ["harness", *sys.argv[1:]]
-    return shlex.join(word.replace(str(Path.home()), "~") for word in words)
+    return shlex.join(_ABSOLUTE.sub(r".../\1", word) for word in words)
 
 
 ENGINE = click.option(
     "--engine",
-    type=click.Choice(["auto", "transformers", "vllm", "openai"]),
     default="auto",
+    callback=engine,
+    metavar="E",
     show_default=True,
+    help="auto, transformers, vllm, openai, or an engine of an installed package.",
+)
+INCLUDE_PATH = click.option(
+    "--include-path",
+    "include_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of further task YAMLs; may be given several times.",
 )
 DEVICE = click.option(
     "--device", default="auto", callback=device, show_default=True, help="auto, cpu, cuda, cuda:1, mps."

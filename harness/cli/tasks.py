@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.parsing import INCLUDE_PATH, included_with_a_word, names
 from harness.console import is_terminal
 
 if TYPE_CHECKING:
+    from tasks.included import Included
     from tasks.spec import Problem, TaskSpec
 
+_DATA = {"phantom": "generated", "npz": "download", "hub": "download", "folder": "to be obtained"}
 COLUMNS = ("task", "title", "modality", "classes", "train / val / test", "licence", "data")
 
 
@@ -23,12 +26,20 @@ def tasks() -> None:
 
 
 @tasks.command(name="list")
+@INCLUDE_PATH
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def list_tasks(as_json: bool) -> None:
-    """List the tasks that come with the harness."""
+def list_tasks(include_paths: tuple[Path, ...], as_json: bool) -> None:
+    """List the tasks that come with the harness, and those of --include-path and of installed packages."""
     from tasks import catalog
+    from tasks.spec import TaskError
 
-    found = [catalog.load(name) for name in catalog.shipped_names()]
+    included = included_with_a_word(include_paths)
+    found = []
+    for name in catalog.names(included):
+        try:
+            found.append(catalog.load(name, included))
+        except TaskError as error:  # a task that cannot be read must not hide the others
+            click.echo(f"harness: {error}", err=True)
     if as_json:
         _print_json([_summary(task) for task in found])
     else:
@@ -37,12 +48,13 @@ def list_tasks(as_json: bool) -> None:
 
 @tasks.command()
 @click.argument("task")
+@INCLUDE_PATH
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def show(task: str, as_json: bool) -> None:
+def show(task: str, include_paths: tuple[Path, ...], as_json: bool) -> None:
     """Show TASK, a name or the path of a task YAML, as the harness understands it."""
     from tasks import catalog
 
-    spec = catalog.load(task)
+    spec = catalog.load(task, included_with_a_word(include_paths))
     if as_json:
         _print_json(spec.model_dump(mode="json"))
     else:
@@ -51,14 +63,22 @@ def show(task: str, as_json: bool) -> None:
 
 @tasks.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
+@INCLUDE_PATH
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
-def validate(context: click.Context, paths: tuple[str, ...], as_json: bool) -> None:
-    """Check task YAMLs: files, folders of them, or names; every shipped task where nothing is given.
+def validate(
+    context: click.Context, paths: tuple[str, ...], include_paths: tuple[Path, ...], as_json: bool
+) -> None:
+    """Check task YAMLs: files, folders of them, or names.
+
+    Where none is given, every task that comes with the harness, from --include-path or an installed package.
 
     Prints each problem as `file:line: key: message`. Exits 0 where there is none, else 1.
     """
-    checked, problems = _check_all(paths)
+    from tasks.document import SHIPPED
+
+    included = included_with_a_word(include_paths)
+    checked, problems = _check_all(paths or [str(SHIPPED), *map(str, included.folders)], included)
     if as_json:
         entries = [{"file": p.file, "line": p.line, "key": p.key, "message": p.message} for p in problems]
         _print_json({"checked": checked, "problems": entries})
@@ -69,17 +89,96 @@ def validate(context: click.Context, paths: tuple[str, ...], as_json: bool) -> N
     context.exit(1 if problems else 0)
 
 
-def _check_all(paths: Sequence[str]) -> tuple[int, list[Problem]]:
+@tasks.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["lm-eval"]),
+    required=True,
+    help="For whom: lm-eval reads YAMLs with images in Parquet files.",
+)
+@click.option(
+    "--tasks",
+    "references",
+    default="all",
+    callback=names,
+    show_default=True,
+    metavar="T[,T]",
+    help="Names, globs, 'all', or task YAML files.",
+)
+@INCLUDE_PATH
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="At most this many test images, stratified by class."
+)
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+def export(
+    directory: Path,
+    form: str,
+    references: tuple[str, ...],
+    include_paths: tuple[Path, ...],
+    data_dir: Path | None,
+    limit: int | None,
+    offline: bool,
+    assume_yes: bool,
+) -> int:
+    """Write tasks with their test images into DIR, so that another harness runs them.
+
+    A task that came in by `all` or a glob and whose data are not here is skipped with its reason; one that was
+    named is a failure.
+
+    \b
+    Exit status: 0 all that was named is written; 1 something is not.
+    """
+    from harness.console import Console
+    from harness.data.dataset import DataError
+    from harness.data.sources import load_dataset
+    from harness.lm_eval.export import export_task
+    from harness.options import EvalOptions
+    from harness.plan import choose_tasks, missing_data
+
+    options = EvalOptions(data_dir=data_dir, offline=offline, assume_yes=assume_yes)
+    console, failed = Console(), False
+    for task, named in choose_tasks(references, included_with_a_word(include_paths)):
+        reason = missing_data(task, options)
+        if reason is None:
+            try:
+                dataset = load_dataset(
+                    task,
+                    data_dir=data_dir,
+                    offline=offline,
+                    assume_yes=assume_yes,
+                    limit=limit,
+                    progress=console.step,
+                )
+                for path in export_task(dataset, directory, console.step):
+                    click.echo(path)
+            except DataError as error:
+                reason, named = str(error), True
+        if reason is not None:
+            console.say(f"{task.id}: {'not written' if named else 'skipped'}: {reason}")
+            failed = failed or named
+        elif not task.redistribute_pixels:
+            console.say(
+                f"{task.id}: its licence forbids passing its images on; keep its files on this machine"
+            )
+    return int(failed)
+
+
+def _check_all(paths: Sequence[str], included: Included) -> tuple[int, list[Problem]]:
     """Return how many files were checked, and every problem once, in order."""
     from tasks import catalog
-    from tasks.document import SHIPPED
     from tasks.spec import TaskError
 
     checked: dict[Path, None] = {}
     problems: dict[Problem, None] = {}
-    for given in paths or [str(SHIPPED)]:
+    for given in paths:
         try:
-            checked.update(dict.fromkeys(catalog.task_files(given)))
+            checked.update(dict.fromkeys(catalog.task_files(given, included)))
         except TaskError as error:
             problems.update(dict.fromkeys(error.problems))
     for path in checked:
@@ -93,7 +192,8 @@ def _data_need(task: TaskSpec) -> str:
     if source.layout == "phantom":
         return "generated"
     size = f" {source.size_bytes / 1e6:,.1f} MB" if source.size_bytes else ""
-    return f"download{size}" if source.layout == "npz" and source.url else f"to be obtained{size}"
+    fetched = source.layout in ("npz", "hub") and source.url
+    return f"download{size}" if fetched else f"to be obtained{size}"
 
 
 def _sizes(task: TaskSpec) -> str:
@@ -120,7 +220,7 @@ def _summary(task: TaskSpec) -> dict[str, object]:
         "subset": task.subset is not None,
         "licence": task.licence,
         "redistribute_pixels": task.redistribute_pixels,
-        "data": {"phantom": "generated", "npz": "download", "folder": "to be obtained"}[source.layout],
+        "data": _DATA[source.layout],
         "url": None if source.layout == "phantom" else source.url,
         "size_bytes": None if source.layout == "phantom" else source.size_bytes,
     }

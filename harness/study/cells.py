@@ -16,6 +16,7 @@ from model_adapters.card import ModelCard
 from model_adapters.interface import ModelError
 from model_adapters.registry import Selected, resolve
 from tasks import catalog
+from tasks.included import included_tasks
 from tasks.spec import TaskError, TaskSpec
 
 State = Literal["waiting", "tuning", "running", "done", "failed", "hole"]
@@ -114,7 +115,8 @@ def make_cells(study: Study, options: EvalOptions) -> tuple[Cell, ...]:
 def _task_rows(name: str, options: EvalOptions) -> list[_Row]:
     group = name == "all" or any(mark in name for mark in "*?[")
     try:
-        specs = [catalog.load(found) for found in catalog.expand(["*" if name == "all" else name])]
+        expanded = catalog.expand(["*" if name == "all" else name], included_tasks())
+        specs = [catalog.load(found) for found in expanded]
     except TaskError as error:
         return [_Row(name, True, reason=str(error))]
     return [_Row(spec.id, not group, spec=spec, reason=missing_data(spec, options)) for spec in specs]
