@@ -13,9 +13,23 @@ from harness import __version__
 
 _COMMANDS = {
     "eval": ("harness.cli.eval:eval_command", "Ask models, watch their layers, file the records."),
-    "tasks": ("harness.cli.tasks:tasks", "List, show and validate tasks."),
+    "tasks": ("harness.cli.tasks:tasks", "List, show, validate and export tasks."),
     "models": ("harness.cli.models:models", "List, show and check models, and add one."),
     "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
+    "export": ("harness.cli.export:export_command", "Write results for other programs, such as lm-eval."),
+    "compare": (
+        "harness.cli.compare:compare_command",
+        "Compare two results; --gate stops a release that got worse.",
+    ),
+    "push": (
+        "harness.cli.push:push_command",
+        "Put a result on the Hugging Face hub, or its scores into a model card.",
+    ),
+    "submit": ("harness.cli.submit:submit_command", "Verify a result and put it on a board."),
+    "leaderboard": (
+        "harness.cli.leaderboard:leaderboard",
+        "Keep a board: verify, run again, build its page.",
+    ),
     "finetune": ("harness.cli.finetune:finetune_command", "Tune a model on one task by adapters."),
     "study": ("harness.cli.study:study_command", "A grid of models, tasks and conditions, written up."),
     "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),

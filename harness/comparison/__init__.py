@@ -1,0 +1,1 @@
+"""Compare result folders, and write down what was found. Imports no torch."""
