@@ -25,7 +25,8 @@ BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILLION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
 BLACK, GREY, PALE = "#000000", "#666666", "#DDDDDD"
 
-WIDE, NARROW = 7.6, 3.7  # inches; at 96 pixels an inch the second fits a phone of 390 pixels
+# Inches; at 96 pixels an inch the second fits a phone of 390 pixels, the third one of two columns on a desktop.
+WIDE, NARROW, COLUMN = 7.6, 3.7, 6.0
 
 # Text stays text, set in whatever the reader has; DejaVu Sans, by which it is laid out, is wider than most.
 _STYLE = {
@@ -85,7 +86,7 @@ def svg(drawing: Drawing, width: float, prefix: str) -> str:
         f'<title id="{prefix}-title">{html.escape(drawing.title)}</title>'
         f'<desc id="{prefix}-text">{html.escape(drawing.description)}</desc>'
     )
-    kind = "wide" if width == WIDE else "narrow"
+    kind = "narrow" if is_narrow(width) else "wide"
     opening, rest = text.split(">", 1)
     return f'{opening.replace("<svg", f"""<svg {names}"{kind}" """, 1)}>{label}{rest}'
 

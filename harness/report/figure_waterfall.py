@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, GREY, PALE, SKY, VERMILLION, Drawing
-from harness.report.waterfall_steps import Step, steps
 from harness.report.wording import points
+from leaderboard.page.waterfall_steps import Step, steps
 from leaderboard.record import Record
 
 _NAMED = "#FFF4CC"  # behind the named stage

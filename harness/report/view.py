@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report import wording
-from leaderboard.record import Drop, GapPart, Record
+from leaderboard.record import Drop, GapPart, Record, TuningPart
 from leaderboard.record_checks import CausalLocusPart
 
 # A place is used by the answers where its p is below this, in the causal check.
@@ -36,17 +36,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the confusion matrix: images, their share of the true class, and a shade from 0 to 1."""
+    """One cell of the confusion matrix: images, their share of the true class, and whether it is the right one."""
 
     count: int
     share: float
     right: bool
-
-    @property
-    def background(self) -> str:
-        """A colour of the style sheet: blue for right, orange for wrong, as strong as the share."""
-        colour = "0, 114, 178" if self.right else "230, 159, 0"
-        return f"rgba({colour}, {0.08 + 0.6 * self.share:.2f})" if self.count else "transparent"
 
 
 def losses(record: Record) -> tuple[Loss, ...]:
@@ -148,6 +142,39 @@ def seconds(record: Record) -> tuple[tuple[str, float, float], ...]:
     return tuple(
         (wording.STEPS.get(name, name), value, value / total)
         for name, value in sorted(steps, key=lambda item: -item[1])
+    )
+
+
+def provenance(record: Record) -> tuple[tuple[str, str, bool], ...]:
+    """Return where a record comes from: names, words, and whether these are code."""
+    found, model, task = record.provenance, record.model, record.task
+    data = "the published data, byte for byte" if task.official_data else "not the published data"
+    left_out = f"{task.dropped_train} training and {task.dropped_val} validation images left out for it"
+    rows = (
+        ("Command", found.command, True),
+        ("Seed", str(found.seed), False),
+        ("Begun", found.started, False),
+        ("Finished", found.finished, False),
+        ("Harness", f"version {found.harness_version}", False),
+        ("Commit", found.git or "not known", found.git is not None),
+        ("Python", found.python, False),
+        ("Model", model.hub_id or "no hub id", model.hub_id is not None),
+        ("Revision of the model", model.revision, True),
+        ("Task", f"{task.name}, version {task.version}", False),
+        ("Images", data, False),
+        ("Fingerprint of the images", task.dataset_fingerprint, True),
+        ("Splits kept apart by", f"{task.grouped_by}; {left_out}", False),
+    )
+    return rows if record.tuning is None else (*rows, ("Tuned on", _tuning(record.tuning), False))
+
+
+def _tuning(part: TuningPart) -> str:
+    shared = (
+        "none of which, nor of its patient, is in" if part.disjoint else f"{part.n_shared} of which are in"
+    )
+    return (
+        f"{part.n_tuning} images of {part.task} version {part.task_version} ({part.part} part, {part.kept} of "
+        f"{part.steps} steps kept), {shared} the probes' training; {part.n_test_shared} test images shared"
     )
 
 

@@ -1,36 +1,18 @@
-"""The report's words: names of verdicts, places and faults, numbers as text, and what a record lacks."""
+"""The report's words, beside those that it shares with the board's page, and what a record lacks."""
 
 from __future__ import annotations
 
-from leaderboard.record import Interval, Record
+from leaderboard.page.wording import DETAILS as DETAILS
+from leaderboard.page.wording import MINUS as MINUS
+from leaderboard.page.wording import MODES as MODES
+from leaderboard.page.wording import VERDICTS as VERDICTS
+from leaderboard.page.wording import interval as interval
+from leaderboard.page.wording import number as number
+from leaderboard.page.wording import p_value as p_value
+from leaderboard.page.wording import percent as percent
+from leaderboard.page.wording import points as points
+from leaderboard.record import Record
 
-MINUS = "−"
-
-VERDICTS = {
-    "vision": "the class is lost in the vision encoder",
-    "connector": "the class is lost in the connector",
-    "comprehension": "the class is lost in the language model",
-    "mapping": "the class is lost between the language model and its answer",
-    "healthy": "no stage loses the class",
-    "no_signal": "the images show no class",
-    "undetermined": "no single stage can be named",
-}
-DETAILS = {
-    "wrong_layer": "the connector reads a vision layer that is not the best one",
-    "erased": "the class fades from the image tokens inside the decoder",
-    "not_routed": "the class stays in the image tokens and does not reach the answer's position",
-    "not_used": "the class reaches the answer's position and the label scores ignore it",
-    "label_prior": "some labels are favoured whatever the image",
-    "label_permutation": "classes are told apart and called by each other's names",
-    "parse_loss": "the written answers cannot all be read",
-    "readability": "a stage's loss may be one of readability alone: a later place shows the class again",
-}
-MODES = {
-    "vision": "Vision: reference to the layer that the connector reads",
-    "connector": "Connector: that layer to the connector's output",
-    "comprehension": "Comprehension: connector's output to what any map of the label scores reads",
-    "mapping": "Mapping: that to the answers given",
-}
 PARTS = {
     "total": "All four: reference to answers",
     "wrong_layer": "Another vision layer would show more (wrong layer)",
@@ -64,35 +46,6 @@ STEPS = {
     "scores": "scores and intervals",
     "verdict": "waterfall and verdict",
 }
-
-
-def percent(value: float | None) -> str:
-    """Write a share as a percentage with one decimal."""
-    return "not measured" if value is None else f"{points(100 * value)}%"
-
-
-def interval(value: Interval | None) -> str:
-    """Write a measured share with its 95% interval."""
-    if value is None:
-        return "not measured"
-    return f"{percent(value.value)} ({points(100 * value.low)} to {points(100 * value.high)})"
-
-
-def points(value: float) -> str:
-    """Write a number with one decimal, a true minus sign and no negative zero."""
-    return number(value, 1)
-
-
-def number(value: float, decimals: int = 2) -> str:
-    """Write a number with a true minus sign and no negative zero."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
-
-
-def p_value(p: float | None) -> str:
-    """Write a p-value with three decimals, or that it is below the smallest such."""
-    if p is None:
-        return "not tested"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def absent(record: Record) -> dict[str, str]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from harness.report.page import render
+from harness.report.result import Result
 from harness.report.view import causal_sentences
 from leaderboard.record import Record
-from tests.harness.full_records import full_content
 from tests.harness.parsed_page import Page
+from tests.harness.report_results import few_figures
 
 
 def locus(site: str, pool: str, drop: float, p: float, *, patched: bool = True) -> dict[str, Any]:
@@ -38,14 +39,14 @@ def locus(site: str, pool: str, drop: float, p: float, *, patched: bool = True) 
 
 def record(*loci: dict[str, Any]) -> Record:
     part = {"images": 96, "seed": 0, "erasures": 20, "connector_is_only_way": True, "detail": "96 <b>images"}
-    return Record.model_validate(full_content() | {"causal": part | {"loci": loci}})
+    return Record.model_validate(few_figures() | {"causal": part | {"loci": loci}})
 
 
 def test_every_place_is_a_row_with_the_numbers_of_the_record() -> None:
     made = record(
         locus("connector.00", "mean", 3.25, 0.0476), locus("llm.02", "last", 1.5, 0.9, patched=False)
     )
-    page = Page(render([made]))
+    page = Page(render([Result(made)]))
     first = page.rows["causal", "connector.00.mean"]
     assert first[1:] == [
         "3.25 (2.75 to 3.75)",
@@ -79,8 +80,9 @@ def test_sentences_claim_nothing_without_an_effect(drop: float, p: float) -> Non
 
 
 def test_a_check_that_was_not_possible_says_why_and_one_not_asked_for_nothing() -> None:
-    reason = full_content() | {"causal_detail": "the engine openai lets no one into its hidden states"}
-    assert (
-        "Causal check: not possible (the engine openai" in Page(render([Record.model_validate(reason)])).text
+    reason = few_figures() | {"causal_detail": "the engine openai lets no one into its hidden states"}
+    shown, silent = (
+        Page(render([Result(Record.model_validate(one))])).text for one in (reason, few_figures())
     )
-    assert "Causal check" not in Page(render([Record.model_validate(full_content())])).text
+    assert "Causal check: not possible (the engine openai" in shown
+    assert "Causal check" not in silent

@@ -14,11 +14,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from harness.report import drawing, figure_answers
-from harness.report.drawing import NARROW, WIDE, Drawing
+from harness.report.drawing import COLUMN, NARROW, WIDE, Drawing
 from harness.report.figure_answers import variants
+from harness.report.figure_health import health_drawing
 from harness.report.figure_layers import layer_drawing, null_bands, site_order
+from harness.report.figure_pair import pair_drawing
 from harness.report.figure_waterfall import waterfall_drawing
-from harness.report.waterfall_steps import steps
+from leaderboard.page.waterfall_steps import steps
 from leaderboard.record import Record
 from tests.harness.full_records import PATH, diagnosis, full_content, full_record
 
@@ -40,6 +42,8 @@ def drawings(of: Record) -> list[Drawing]:
     found = [
         waterfall_drawing(of),
         layer_drawing(of, "linear"),
+        health_drawing(of),
+        pair_drawing((of, record("small")), (LONG[0] * 2, LONG[1] * 2), "linear"),
         figure_answers.spread_drawing(of),
         figure_answers.reliability_drawing(of.answers),
         figure_answers.answer_target_drawing(of.answer_target),
@@ -65,11 +69,11 @@ def shown(text: Text) -> bool:
     return bool(text.get_visible() and text.get_text().strip())
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("width", [WIDE, COLUMN, NARROW])
 @pytest.mark.parametrize("name", RECORDS)
 def test_no_text_is_cut_off_and_no_axis_label_covers_another(name: str, width: float) -> None:
     found = drawings(record(name))
-    assert len(found) == 5
+    assert len(found) == 7
     for one in found:
         figure = drawn(one, width)
         edge = figure.bbox
@@ -181,3 +185,39 @@ def test_every_way_to_ask_is_named_by_what_is_varied() -> None:
     ]
     assert found[4].accuracy.value == 0.49
     assert len({v.short for v in found}) == len(found)
+
+
+def test_the_health_profile_shows_every_score_beside_its_noise_and_marks_what_is_noise_limited() -> None:
+    of = record("small")
+    one = health_drawing(of)
+    assert one is not None
+    assert of.health is not None
+    parts = (of.health.vision, of.health.connector, of.health.llm, of.health.llm_mean)
+    (axes,) = drawn(one, WIDE).axes
+    marks = {
+        (float(line.get_xdata()[0]), line.get_marker(), line.get_color())
+        for line in axes.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert {x for x, _, colour in marks if colour == drawing.ORANGE} == {part.fhs_noise for part in parts}
+    assert {x for x, marker, _ in marks if marker != "|"} == {part.fhs for part in parts}  # others are caps
+    rows = [text.get_text() for text in axes.get_yticklabels()]
+    assert [("noise-limited" in row) for row in rows] == [part.noise_limited for part in parts]
+    hollow = [
+        line for line in axes.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata()) == 1
+    ]
+    assert [float(line.get_xdata()[0]) for line in hollow] == [p.fhs for p in parts if p.noise_limited]
+
+
+def test_two_health_profiles_beside_each_other_have_one_axis() -> None:
+    content = full_content(layers=(1, 1), readouts=())
+    content["health"]["vision"] |= {"fhs": 3.0, "low": 2.5, "high": 3.5}
+    wider = Record.model_validate(content)
+    limits = []
+    for of in (wider, record("small")):
+        one = health_drawing(of, (wider, record("small")))
+        assert one is not None
+        (axes,) = drawn(one, COLUMN).axes
+        limits.append(axes.get_xlim())
+    assert limits[0] == limits[1]
+    assert limits[0][1] > 3.5

@@ -10,6 +10,7 @@ import pytest
 
 from harness.report.figure_layers import layer_curve
 from harness.report.page import render, write_report
+from harness.report.result import Result
 from leaderboard.record import Record, RecordError
 from tests.harness.full_records import ENDS, PARTS, full_content, full_record
 from tests.harness.parsed_page import Page
@@ -19,7 +20,7 @@ HOSTILE = "\"><script>alert(1)</script>$\\frac{$<img src=x onerror=alert(2)>&amp
 
 
 def page_of(record: Record | dict[str, Any]) -> Page:
-    return Page(render([record if isinstance(record, Record) else Record.model_validate(record)]))
+    return Page(render([Result(record if isinstance(record, Record) else Record.model_validate(record))]))
 
 
 def numbers(text: str) -> list[float]:
@@ -113,7 +114,7 @@ def test_feature_health_is_that_of_the_record(page: Page) -> None:
     assert numbers(shown["language model"][0]) == [-0.321]
     assert numbers(shown["language model"][1]) == [-0.421, -0.221]
     assert "noise-limited" in shown["language model"][1]
-    assert numbers(shown["vision"][0]) == [1.234]
+    assert numbers(shown["vision encoder"][0]) == [1.234]
 
 
 def test_every_step_s_cost_is_shown(content: dict[str, Any], page: Page) -> None:
@@ -240,27 +241,28 @@ def test_nothing_outside_the_page_is_requested(page: Page) -> None:
 
 def test_figures_have_a_title_and_a_width_for_a_phone(page: Page) -> None:
     drawn = [a for tag, a in page.elements if tag == "svg"]
-    assert len(drawn) == 2 * 6  # waterfall, two readouts, spread, reliability, answer target
+    assert len(drawn) == 2 * 7  # waterfall, two readouts, health, spread, reliability, answer target
     assert all(a["role"] == "img" and a["aria-labelledby"] for a in drawn)
-    assert Counter(a["class"] for a in drawn) == {"wide": 6, "narrow": 6}
+    assert Counter(a["class"] for a in drawn) == {"wide": 7, "narrow": 7}
     for a in drawn:
         if a["class"] == "narrow":
             assert float((a["width"] or "").removesuffix("pt")) * 96 / 72 <= 360  # pixels
 
 
 def test_several_results_stand_on_one_page_behind_a_table_of_contents() -> None:
-    records = [Record.model_validate(record_of(name=name)) for name in ("first", "second")]
-    page = Page(render(records))
+    names = ["first", "second", "third"]
+    page = Page(render([Result(Record.model_validate(record_of(name=name))) for name in names]))
     assert page.open == []
-    assert [row[0] for row in page.tables[""][1:]] == ["first", "second"]
+    assert [row[0] for row in page.tables[""][1:]] == names
     identifiers = Counter(a["id"] for _, a in page.elements if a.get("id"))
     assert max(identifiers.values()) == 1
 
 
 def test_a_report_is_written_from_a_result_folder(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(record_of()), encoding="utf-8")
-    written = write_report([tmp_path], tmp_path / "deep" / "report.html")
-    assert written.read_text(encoding="utf-8") == render([Record.model_validate(record_of())])
+    written = write_report([tmp_path], tmp_path / "deep" / "report.html").path
+    result = Result(Record.model_validate(record_of()), None, "the result folder has no samples.jsonl")
+    assert written.read_text(encoding="utf-8") == render([result])
     with pytest.raises(RecordError, match="cannot be read"):
         write_report([tmp_path / "nothing"], tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
@@ -269,5 +271,5 @@ def test_a_report_is_written_from_a_result_folder(tmp_path: Path) -> None:
 def test_a_record_gives_the_same_page_twice() -> None:
     record = full_record(readouts=("linear",), layers=(2, 2))
     assert layer_curve(record, "linear") == layer_curve(record, "linear")
-    answered = [Record.model_validate(record_of())]
+    answered = [Result(Record.model_validate(record_of()))]
     assert render(answered) == render(answered)

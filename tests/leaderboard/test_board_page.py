@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report import wording as report_wording
 from leaderboard.board import Board
 from leaderboard.page import wording
 from leaderboard.page.page import render_board
@@ -307,11 +306,6 @@ def test_a_hundred_large_entries_stay_below_five_megabytes() -> None:
 
 
 _TEMPLATE = entry(content_of("x", "busi", 0.5, plain=True), "family")
-
-
-def test_words_are_those_of_the_report() -> None:
-    for name in ("VERDICTS", "DETAILS", "MODES"):
-        assert getattr(wording, name) == getattr(report_wording, name)
 
 
 def test_sizes_are_written_as_people_write_them() -> None:
