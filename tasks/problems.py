@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.spec import (
     ClassSpec,
     FolderSource,
+    HubSource,
     NpzSource,
     PhantomSource,
     Problem,
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
     from tasks.document import Node
 
-_SOURCES: dict[str, type[BaseModel]] = {"npz": NpzSource, "folder": FolderSource, "phantom": PhantomSource}
+_SOURCES: dict[str, type[BaseModel]] = {
+    "npz": NpzSource,
+    "folder": FolderSource,
+    "phantom": PhantomSource,
+    "hub": HubSource,
+}
 _MESSAGES = {
     "missing": "is required",
     "string_type": "must be text (put numbers, yes and no in quotes)",

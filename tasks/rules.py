@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.spec import ClassSpec, PromptSpec, SplitName, Splits, TaskSpec
+    from tasks.spec import ClassSpec, HubSource, PromptSpec, SplitName, Splits, TaskSpec
 
 Finding = tuple[tuple[int | str, ...], str]
 
@@ -84,6 +84,38 @@ def overlapping_range_findings(splits: Splits) -> Iterator[Finding]:
                     f"splits overlap: {_span(indices)}, and in `{other}` {_span(place)}",
                 )
         seen[name] = indices
+
+
+def shared_hub_split_findings(splits: Splits) -> Iterator[Finding]:
+    """No split of a repository stands for two of the task's."""
+    seen: dict[str, str] = {}
+    for name, split in splits.items():
+        if split.split is None:
+            continue
+        if split.split in seen:
+            yield (name, "split"), f"splits overlap: `{split.split}` is already split `{seen[split.split]}`"
+        seen.setdefault(split.split, name)
+
+
+def hub_findings(source: HubSource) -> Iterator[Finding]:
+    """A fingerprint stands beside a full commit alone, and each column has one meaning."""
+    if source.fingerprint is not None and not source.is_pinned:
+        yield (
+            ("fingerprint",),
+            f"`{source.revision}` can move: data are official only at a full commit of 40 hexadecimal digits",
+        )
+    seen: dict[str, str] = {}
+    for key in ("image_column", "label_column", "group_column", "id_column"):
+        column = getattr(source, key)
+        if column in seen:
+            yield (key,), f"`{column}` is already the {seen[column]}"
+        elif column is not None:
+            seen.setdefault(column, key)
+
+
+def is_commit(revision: str) -> bool:
+    """Tell whether a revision is a full commit, which names the same data for ever."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _span(indices: range) -> str:

@@ -83,6 +83,18 @@ Identifier = Annotated[str, _form(r"[a-z0-9][a-z0-9_-]*", "lower-case letters, d
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 Url = Annotated[str, _form(r"https://\S+", "an https:// address")]
 Md5 = Annotated[str, _form(r"[0-9a-f]{32}", "32 lower-case hexadecimal digits")]
+Sha256 = Annotated[str, _form(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
+Repository = Annotated[
+    str,
+    _form(
+        r"(?!.*(\.\.|--))[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*", "owner/name, as on the hub"
+    ),
+]
+Revision = Annotated[
+    str, _form(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*", "a commit, a branch or a tag")
+]
+Column = Annotated[str, _form(r"\S|\S[^\n]*\S", "the name of a column")]
+HubSplit = Annotated[str, _form(r"\w+(\.\w+)*", "the name of a split, without a slice")]
 Index = Annotated[NonNegativeInt, Strict()]
 Count = Annotated[PositiveInt, Strict()]
 
@@ -120,6 +132,7 @@ class SplitSource(_Strict):
     folder: RelativePath | None = None  # image folder: subfolder of the split, else named as the split
     first: Index | None = None  # phantom: index of the first image
     count: Count | None = None  # phantom: number of images
+    split: HubSplit | None = None  # hub: name of the split in the repository
 
 
 Splits = dict[SplitName, SplitSource]
@@ -188,7 +201,50 @@ class PhantomSource(_Strict):
         return splits
 
 
-Source = Annotated[NpzSource | FolderSource | PhantomSource, Field(discriminator="layout")]
+class HubSource(_Strict):
+    """A data set of the Hugging Face hub, in Parquet files or an image folder; no code of it ever runs.
+
+    Labels are indices into the classes, or the classes' names. Only a full commit says which data these are: a
+    branch or tag can move, so its data are never official, and a fingerprint beside it is refused.
+    """
+
+    layout: Literal["hub"]
+    repository: Repository
+    revision: Revision  # 40 hexadecimal digits, or a branch or tag
+    configuration: Column | None = None  # needed where the repository has several
+    image_column: Column = "image"
+    label_column: Column = "label"
+    group_column: Column | None = None  # patient id
+    id_column: Column | None = None  # unique within a split; else images are named by their place in it
+    size_bytes: Count | None = None  # of the download
+    published_counts: dict[SplitName, Count] | None = None  # images of each split in the published data
+    fingerprint: Sha256 | None = None  # of the official data, as a record gives it
+    splits: Splits
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a full commit."""
+        return rules.is_commit(self.revision)
+
+    @property
+    def url(self) -> str:
+        """Where a person can look at the data set."""
+        return f"https://huggingface.co/datasets/{self.repository}"
+
+    @field_validator("splits")
+    @classmethod
+    def _check(cls, splits: Splits) -> Splits:
+        findings = [*rules.split_key_findings(splits, "hub", required=("split",))]
+        _refuse("HubSource", [*findings, *rules.shared_hub_split_findings(splits)])
+        return splits
+
+    @model_validator(mode="after")
+    def _check_revision(self) -> HubSource:
+        _refuse("HubSource", rules.hub_findings(self))
+        return self
+
+
+Source = Annotated[NpzSource | FolderSource | PhantomSource | HubSource, Field(discriminator="layout")]
 
 
 class SubsetSpec(_Strict):

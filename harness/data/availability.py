@@ -6,8 +6,9 @@ from pathlib import Path
 
 from harness.data.cache import data_folder
 from harness.data.download import check_download
+from harness.data.hub_repository import check_hub
 from harness.data.locate import find_folder, find_npz, search_folders
-from tasks.spec import FolderSource, NpzSource, TaskSpec
+from tasks.spec import FolderSource, HubSource, NpzSource, TaskSpec
 
 
 def check_data(task: TaskSpec, *, data_dir: Path | None, offline: bool, assume_yes: bool) -> None:
@@ -19,5 +20,7 @@ def check_data(task: TaskSpec, *, data_dir: Path | None, offline: bool, assume_y
     folders = search_folders(data_dir)
     if isinstance(task.source, FolderSource):
         find_folder(task, task.source, folders)
+    elif isinstance(task.source, HubSource):
+        check_hub(task.source, folders, offline=offline, assume_yes=assume_yes)
     elif isinstance(task.source, NpzSource) and find_npz(task.source, folders) is None:
         check_download(task.source, data_folder(), offline=offline, assume_yes=assume_yes)

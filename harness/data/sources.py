@@ -14,17 +14,19 @@ from harness.data.cache import cache_folder, data_folder
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.decode import to_rgb
 from harness.data.download import download_npz
-from harness.data.fingerprint import fingerprint, is_published, md5_of
+from harness.data.fingerprint import is_published, md5_of
 from harness.data.groups import group
 from harness.data.index import Entry, index
+from harness.data.layout_hub import list_hub
 from harness.data.layout_npz import list_npz
 from harness.data.layout_phantom import list_phantom
 from harness.data.layouts import list_folder
 from harness.data.listing import Listing
 from harness.data.locate import find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
+from leaderboard.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
-from tasks.spec import FolderSource, NpzSource, PhantomSource, TaskSpec
+from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def load_dataset(
     """Load the images of a task.
 
     The data is looked for in `data_dir`, in HARNESS_DATA_DIR, in the cache (HARNESS_CACHE_DIR, else the
-    user's cache folder) and in `~/.medmnist`; then, if it may be, it is downloaded. What splitting did is
-    told in the data set's report.
+    user's cache folder) and in `~/.medmnist`, a data set of the hub in the hub's own cache too; then, if it
+    may be, it is downloaded. What splitting did is told in the data set's report.
 
     Args:
         task: the task.
@@ -76,7 +78,7 @@ def load_dataset(
     samples, report = splits.separate(candidates, grouped_by, task.seed)
     _check(task, listing, samples)
     samples, report = splits.take_subset(samples, task, report)
-    identity = fingerprint(samples)
+    identity = dataset_fingerprint(samples)
     official = _is_official(task, source, listing, entries, published, identity)
     size = task.max_train if max_train is None else max_train
     samples, report = splits.cap_train(samples, size, task.seed, report)
@@ -99,9 +101,11 @@ def _list(task: TaskSpec, published: tuple[PublishedFile, ...], access: _Access)
     folders = search_folders(access.data_dir)
     if isinstance(source, FolderSource):
         return list_folder(find_folder(task, source, folders), task, source, published)
+    may = {"offline": access.offline, "assume_yes": access.assume_yes}
+    if isinstance(source, HubSource):
+        return list_hub(task, source, folders, **may)
     path = find_npz(source, folders)
     if path is None:
-        may = {"offline": access.offline, "assume_yes": access.assume_yes}
         path = download_npz(source, data_folder(), access.progress, **may)
     return list_npz(path, source, len(task.classes))
 
@@ -136,7 +140,7 @@ def _check(task: TaskSpec, listing: Listing, samples: tuple[Sample, ...]) -> Non
 
 def _is_official(
     task: TaskSpec,
-    source: NpzSource | FolderSource | PhantomSource,
+    source: NpzSource | FolderSource | PhantomSource | HubSource,
     listing: Listing,
     entries: list[Entry],
     published: tuple[PublishedFile, ...],
@@ -145,6 +149,8 @@ def _is_official(
     """Tell whether these are, byte for byte, the data that the task names."""
     if isinstance(source, PhantomSource):
         return source.fingerprint is not None and source.fingerprint == identity
+    if isinstance(source, HubSource):
+        return source.is_pinned and source.fingerprint == identity
     if isinstance(source, NpzSource):
         return (
             source.md5 is not None and listing.location is not None and md5_of(listing.location) == source.md5

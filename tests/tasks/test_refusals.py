@@ -28,6 +28,16 @@ source:
     train: {folder: one}
     test: {folder: two}
 """
+HUB = """\
+source:
+  layout: hub
+  repository: clinic/lumps
+  revision: 0123456789abcdef0123456789abcdef01234567
+  fingerprint: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  splits:
+    train: {split: train}
+    test: {split: validation}
+"""
 
 
 def with_source(text: str, source: str) -> str:
@@ -38,6 +48,7 @@ def test_the_whole_task_is_good(problems: Report, lumps: str) -> None:
     assert problems(lumps) == []
     assert problems(with_source(lumps, PHANTOM)) == []
     assert problems(with_source(lumps, FOLDER)) == []
+    assert problems(with_source(lumps, HUB)) == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,7 @@ def test_the_whole_task_is_good(problems: Report, lumps: str) -> None:
         ("kind: letters", "kind: letter", "did you mean `letters`?"),
         ("primary_prompt: free", "primary_prompt: fre", "15: primary_prompt: `fre` is none of the prompts free,"),
         ("primary_prompt: free", "primary_prompt: letters", "15: primary_prompt: `letters` must be of kind `label`"),
-        ("layout: npz", "layout: npy", "20: source.layout: `npy`: must be npz or folder or phantom; did you mean `npz`?"),
+        ("layout: npz", "layout: npy", "20: source.layout: `npy`: must be npz or folder or phantom or hub; did you mean `npz`?"),
         ("  layout: npz\n", "", "19: source.layout: is required: npz or folder or phantom"),
         ("file: lumps.npz", "file: ../lumps.npz", "21: source.file: `../lumps.npz`: must be a relative path"),
         ("file: lumps.npz", "file: /lumps.npz", "21: source.file: `/lumps.npz`: must be a relative path"),
@@ -116,6 +127,16 @@ def test_refused_with_file_line_and_key(
         (FOLDER, "manifest,", "manifst,", "22: source.accepted[0]: `manifst`: must be "),
         (FOLDER, "  splits", "  class_folders: {sfot: x}\n  splits", "23: source.class_folders.sfot: `sfot` is none of"),
         (FOLDER, "  splits", "  file_list: nope.csv\n  splits", "23: source.file_list: no file list `nope.csv`; there are"),
+        (HUB, "clinic/lumps", "lumps", "21: source.repository: `lumps`: must be owner/name"),
+        (HUB, "clinic/lumps", "../lumps", "21: source.repository: `../lumps`: must be owner/name"),
+        (HUB, "  revision: 0123456789abcdef0123456789abcdef01234567\n", "", "19: source.revision: is required"),
+        (HUB, "revision:", "revison:", "22: source.revison: unknown key; did you mean `revision`?"),
+        (HUB, "0123456789abcdef0123456789abcdef01234567\n", "main\n", "23: source.fingerprint: `main` can move"),
+        (HUB, "  splits", "  label_column: image\n  splits", "24: source.label_column: `image` is already the image_column"),
+        (HUB, "  splits", "  published_counts: {val: 3}\n  splits", "24: source.published_counts.val: `val` is none of train, test"),
+        (HUB, "split: validation", "split: train", "26: source.splits.test.split: splits overlap: `train` is already split `train`"),
+        (HUB, "split: validation", "split: 'train[:9]'", "26: source.splits.test.split: `train[:9]`: must be the name of a split"),
+        (HUB, "split: validation", "folder: x", "26: source.splits.test.split: is required where the layout is `hub`"),
         (FOLDER, "  splits", "  file_list: busi.csv\n  splits", "23: source.file_list: busi.csv has the label `benign`"),
     ],
 )  # fmt: skip
