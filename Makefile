@@ -10,11 +10,12 @@ VENV_LMEVAL := .venv-lmeval
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow models-page test-vllm test-lmeval lint bench faultbench format clean
+.PHONY: help demo test test-browser test-slow models-page test-vllm test-lmeval lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests (real images too, where HARNESS_TEST_DATA names their folder)"
+	@echo "make test-browser  the board and the report in a real Chromium, which must be installed"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
 	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
@@ -35,7 +36,10 @@ demo: $(STAMP)
 	$(BIN)/harness report results/*/phantom
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not slow" tests/harness tests/leaderboard
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
