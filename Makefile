@@ -62,7 +62,8 @@ $(VENV_LMEVAL)/.installed: pyproject.toml constraints.txt tests/lm_eval/constrai
 	touch $(VENV_LMEVAL)/.installed
 
 test-lmeval: $(VENV_LMEVAL)/.installed
-	$(VENV_LMEVAL)/bin/python -m pytest tests/lm_eval tests/data/test_layout_hub.py
+	$(VENV_LMEVAL)/bin/python -m pytest -n 2 --dist loadfile tests/lm_eval
+	$(VENV_LMEVAL)/bin/python -m pytest -n 2 -m "not slow" tests/data/test_layout_hub.py  # `datasets` is here
 
 models-page: $(VENV_VLLM)/.installed $(STAMP)
 	HARNESS_PARITY_OUT=$(CURDIR)/tests/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm

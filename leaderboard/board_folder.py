@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, Valida
 
 from leaderboard.entry import ENTRIES
 from leaderboard.image_list import ImageList, dump_image_list, read_image_list, shipped_image_list
+from leaderboard.one_line import short
 from leaderboard.record import RecordError
-from leaderboard.sample_checks import short
 from tasks import catalog
 from tasks.spec import TaskSpec
 
@@ -76,7 +76,8 @@ class BoardFolder:
     def entry_folders(self) -> tuple[Path, ...]:
         """Return the folders of all entries, sorted."""
         root = self.path / ENTRIES
-        return tuple(sorted(p for p in root.glob("*/*") if p.is_dir() and not p.name.startswith(".")))
+        hidden = (p for p in root.glob("*/*") if not p.name.startswith("."))
+        return tuple(sorted(p for p in hidden if p.is_dir() and not p.parent.is_symlink()))
 
 
 def open_board(path: Path) -> BoardFolder:

@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from leaderboard.one_line import printable, short
+from leaderboard.plain_file import read_plain
 from leaderboard.record import Record, RecordError
 
 ENTRIES = "entries"  # the folder of a board that holds them
@@ -25,6 +27,13 @@ FILES = (RECORD, SAMPLES, PROBES)
 # What a folder's name is made of, on every file system.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
 _LONGEST_NAME = 150
+# Names of devices, which Windows takes no folder by, with or without an ending.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_SUMMARY_BYTES = 2**20
+
+
+_Word = Annotated[str, Field(max_length=200)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Strict(BaseModel):
@@ -39,13 +48,13 @@ class Rerun(_Strict):
     that between the accuracies of a layer's linear probe in the two runs, null where no layer was watched.
     """
 
-    harness_version: str
-    engine: str
-    device: str
-    agreement: float
-    accuracy: float
-    p: float
-    largest_probe_difference: float | None
+    harness_version: _Word
+    engine: _Word
+    device: _Word
+    agreement: _Share
+    accuracy: _Share
+    p: _Share
+    largest_probe_difference: _Share | None
 
 
 class Entry(_Strict):
@@ -58,8 +67,8 @@ class Entry(_Strict):
     schema_version: Literal[1] = 1
     state: Literal["recomputed", "rerun"]
     official_data: bool
-    declared: tuple[str, ...]
-    files: dict[str, str]  # sha256 of each file's content, of those that end in .gz before compression
+    declared: tuple[_Word, ...]
+    files: dict[_Word, _Word]  # sha256 of each file's content, of those that end in .gz before compression
     rerun: Rerun | None = None
 
 
@@ -84,10 +93,12 @@ def check_name(name: str) -> None:
         raise RecordError(
             f"record.json: model.name: {len(name)} letters; at most {_LONGEST_NAME} are allowed"
         )
-    if _NAME.fullmatch(name) is None or ".." in name or name.endswith("."):
+    parts = name.split("/")
+    wrong = _NAME.fullmatch(name) is None or ".." in name or "--" in name
+    if wrong or any(part.endswith((".", "-")) or _DEVICE.fullmatch(part) for part in parts):
         raise RecordError(
-            f"record.json: model.name: {ascii(name)[:80]}; it may have letters, digits, '.', '-', '_', in parts "
-            "divided by '/'"
+            f"record.json: model.name: {short(name)}; it may have letters, digits, '.', '_' and single '-' within "
+            "parts divided by '/', none of which is a device's name"
         )
 
 
@@ -110,15 +121,11 @@ def read_entry(folder: Path) -> Entry:
     """
     path = folder / SUMMARY
     try:
-        return Entry.model_validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise RecordError(
-            f"{path}: cannot be read ({error.strerror}); `harness submit` writes entries"
-        ) from error
+        return Entry.model_validate_json(read_plain(path, _SUMMARY_BYTES), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise RecordError(f"{path}: {where}: {first['msg']}") from error
+        where = printable(".".join(map(str, first["loc"])), 100) or "the file"
+        raise RecordError(f"{path}: {where}: {printable(first['msg'], 200)}") from error
 
 
 def dump_entry(entry: Entry) -> str:

@@ -121,10 +121,20 @@ def read_image_list(path: Path, task: TaskSpec) -> ImageList:
             f"{path}:1: {head[:100]!r} names no list of task {task.id} version {task.version}; "
             f"make it anew with `harness leaderboard add-task`"
         )
-    rows = list(csv.reader(io.StringIO(body)))
+    try:
+        rows = list(csv.reader(io.StringIO(body), strict=True))
+    except csv.Error as error:
+        raise RecordError(f"{path}: is no CSV ({error})") from error
     if not rows or tuple(rows[0]) != COLUMNS:
         raise RecordError(f"{path}:2: the columns must be {', '.join(COLUMNS)}")
     images = tuple(_image(row, f"{path}:{line}", task) for line, row in enumerate(rows[1:], start=3))
+    seen: set[tuple[str, str]] = set()
+    for line, image in enumerate(images, start=3):
+        if (image.split, image.id) in seen:
+            raise RecordError(f"{path}:{line}: id: {image.id!r} stands there twice in {image.split}")
+        seen.add((image.split, image.id))
+    if not any(image.split == "test" for image in images):
+        raise RecordError(f"{path}: split: no test image")
     return ImageList(task.id, task.version, official[head], images)
 
 
@@ -140,7 +150,7 @@ def _image(row: Sequence[str], place: str, task: TaskSpec) -> ListedSample:
     split, identifier, label, group, pixel_hash = row
     if split not in SPLITS:
         raise RecordError(f"{place}: split: {split!r} must be {' or '.join(SPLITS)}")
-    if not label.isdecimal() or int(label) >= len(task.classes):
+    if label not in map(str, range(len(task.classes))):
         raise RecordError(f"{place}: label: {label!r} is no index of the {len(task.classes)} classes")
     known: SplitName = next(name for name in SPLITS if name == split)
     return ListedSample(known, identifier, int(label), group, pixel_hash)

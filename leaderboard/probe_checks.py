@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
@@ -11,8 +10,10 @@ import numpy as np
 from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED
 from leaderboard.answer_tests import NO_CLASS
 from leaderboard.floor_parts import FLOOR, NAMES
+from leaderboard.one_line import short
+from leaderboard.probe_places import check_whole
 from leaderboard.record import RecordError
-from leaderboard.sample_checks import short
+from leaderboard.sample_checks import HIGHEST_SCORE, LOWEST_SCORE
 from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import CLASS_READOUTS
 from probes.sites import Module
@@ -21,6 +22,7 @@ from tasks.spec import SplitName, TaskSpec
 
 _READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
 _PREDICTED: tuple[SplitName, ...] = ("val", "test")
+_MOST_LAYERS, _LARGEST = 10_000, 2**31 - 1
 
 
 def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task: TaskSpec) -> None:
@@ -34,7 +36,7 @@ def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task
         place = f"probes.jsonl:{number}"
         _check_site(line, place)
         _check_predictions(line, place, by_split, task)
-    _check_whole(lines)
+    check_whole(lines)
 
 
 def _check_site(line: ProbeLine, place: str) -> None:
@@ -42,6 +44,9 @@ def _check_site(line: ProbeLine, place: str) -> None:
         raise RecordError(
             f"{place}: readout: {short(line.readout)} is none of {', '.join(_READOUTS)}; a board holds no other"
         )
+    for name, most in (("layer", _MOST_LAYERS), ("width", _LARGEST), ("seed", _LARGEST)):
+        if not 0 <= getattr(line, name) <= most:
+            raise RecordError(f"{place}: {name}: {short(getattr(line, name))}, but it must be 0 to {most}")
     if line.readout == FLOOR:
         wanted = line.site if line.site in NAMES and line.module == "image" else f"one of {', '.join(NAMES)}"
     else:
@@ -59,10 +64,15 @@ def _check_predictions(
     for name, count in (("predictions", len(line.predictions)), ("scores", len(line.scores))):
         if count != len(asked):
             raise RecordError(f"{place}: {name}: {count}, but {line.split} has {len(asked)} images")
-    rows = Counter(map(len, line.scores))
-    if set(rows) - {classes}:
+    if {len(row) for row in line.scores} - {classes}:
         raise RecordError(f"{place}: scores: a row has not {classes} numbers, one a class")
+    if set(line.predictions) - {NO_CLASS, *range(classes)}:
+        raise RecordError(
+            f"{place}: predictions: one is neither a class index below {classes} nor {NO_CLASS}"
+        )
     found, scores = np.array(line.predictions, dtype=np.int64), np.array(line.scores).reshape(-1, classes)
+    if scores.size and not (scores.min() >= LOWEST_SCORE and scores.max() <= HIGHEST_SCORE):
+        raise RecordError(f"{place}: scores: one is no log-probability")
     unseen = (found == NO_CLASS) & (scores == 0.0).all(axis=1)  # an image that the model could not be shown
     wrong = np.flatnonzero((found != scores.argmax(axis=1)) & ~unseen)
     if wrong.size:
@@ -85,42 +95,6 @@ def _check_targets(line: ProbeLine, place: str, asked: Sequence[SampleLine], tas
     for row, (target, sample) in enumerate(zip(line.targets, asked, strict=True)):
         order = one_option_order(len(task.classes), task.seed, sample.id)
         if target not in (NOT_ASKED, order.index(sample.label)):
-            raise RecordError(f"{place}: targets[{row}]: {target} is not the right option's letter")
+            raise RecordError(f"{place}: targets[{row}]: {short(target)} is not the right option's letter")
     if set(line.targets) == {NOT_ASKED}:
         raise RecordError(f"{place}: targets: no image was asked")
-
-
-def _check_whole(lines: Sequence[ProbeLine]) -> None:
-    """Every probe has both splits, every readout every site, and a site is described alike everywhere."""
-    splits: dict[tuple[str, str, str, int], list[str]] = defaultdict(list)
-    kinds: dict[tuple[str, str], tuple[object, ...]] = {}
-    for number, line in enumerate(lines, start=1):
-        splits[line.readout, line.site, line.pool, line.seed].append(line.split)
-        if line.readout not in CLASS_READOUTS:
-            continue
-        kind = (line.module, line.layer, line.width, line.consumed)
-        if kinds.setdefault((line.site, line.pool), kind) != kind:
-            raise RecordError(
-                f"probes.jsonl:{number}: {line.site}.{line.pool}: its layer, width or `consumed` differ "
-                "from those of an earlier line"
-            )
-    for (readout, site, pool, seed), found in splits.items():
-        if sorted(found) != sorted(_PREDICTED):
-            raise RecordError(
-                f"probes.jsonl: {readout} at {site}.{pool}, seed {seed}: split: has {', '.join(found)}, "
-                "but val and test are needed, once each"
-            )
-    _check_readouts(splits)
-
-
-def _check_readouts(keys: Mapping[tuple[str, str, str, int], object]) -> None:
-    """Refuse a readout that leaves out sites or seeds: what is missing could be chosen."""
-    seeds: dict[str, dict[tuple[str, str], set[int]]] = defaultdict(lambda: defaultdict(set))
-    for readout, site, pool, seed in keys:
-        seeds[readout][site, pool].add(seed)
-    layers = {readout: set(found) for readout, found in seeds.items() if readout in CLASS_READOUTS}
-    if len({frozenset(found) for found in layers.values()}) > 1:
-        raise RecordError(f"probes.jsonl: readout: {' and '.join(layers)} are not at the same sites")
-    for readout, by_site in seeds.items():
-        if len({frozenset(found) for found in by_site.values()}) > 1:
-            raise RecordError(f"probes.jsonl: seed: {readout} has not the same seeds at every site")

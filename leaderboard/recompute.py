@@ -15,11 +15,11 @@ import numpy as np
 
 from leaderboard.answer_target import score_answer_target
 from leaderboard.connector import connector_inert
-from leaderboard.floor_parts import FLOOR, DeclaredFloors, score_floors
+from leaderboard.floor_parts import DeclaredFloors, score_floors
 from leaderboard.health_profile import score_health
+from leaderboard.one_line import printable, short
 from leaderboard.record import Record, RecordError
 from leaderboard.record_checks import FloorsPart, SimilarityPart
-from leaderboard.sample_checks import short
 from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import SiteKey, score_answers, score_probes
 from leaderboard.verdict import score_diagnosis, signal_tests
@@ -32,20 +32,34 @@ _OF_DRAWS = {"p", "probability_largest", "probabilities", "healthy_probability",
 # The parts of a record that its lines cannot show, by their keys; `None` parts are not named.
 DECLARED = (
     "model",
+    "condition",
     "tuning",
+    "task.official_data",
+    "task.n_train",
+    "task.grouped_by",
+    "task.dropped_train",
+    "task.dropped_val",
+    "task.val_cut_from_train",
+    "answers.headline_source",
     "permutation",
+    "probes.consumed",
     "probes.permutation_p",
     "floors.key",
+    "floors.detail",
     "floors.permutation_p",
     "floors.blank",
+    "floors.blank_detail",
     "floors.random_vision",
+    "floors.random_vision_detail",
     "similarity",
     "projection",
     "causal",
+    "causal_detail",
     "configuration",
     "cost",
     "provenance",
 )
+_OF_EACH_FLOOR = ("floors.detail", "floors.permutation_p")
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"{self.field}: {short(self.declared)} is declared, but the lines give {short(self.recomputed)}"
+            f"{printable(self.field, 100)}: {short(self.declared)} is declared, but the lines give "
+            f"{short(self.recomputed)}"
         )
 
 
@@ -99,7 +114,7 @@ def recompute(
         classes=classes,
         headline=headline,
         signal=signal_tests(probes, record.permutation, floors),
-        reference=floors.reference.detail if floors else None,
+        reference=floors.reference.detail,
         seed=seed,
     )
     return record.model_copy(
@@ -120,15 +135,31 @@ def differences(declared: Record, recomputed: Record) -> Iterator[Difference]:
     yield from _differ("", declared.model_dump(mode="json"), recomputed.model_dump(mode="json"))
 
 
-def declared_parts(record: Record) -> tuple[str, ...]:
-    """Return the names of the record's parts that its lines cannot show, in the order of `DECLARED`."""
+def declared_parts(record: Record, listed_train: int) -> tuple[str, ...]:
+    """Return the names of the record's parts that its lines cannot show, in the order of `DECLARED`.
+
+    Args:
+        record: recomputed.
+        listed_train: the task's training images; where a run learnt from fewer, which ones is declared.
+    """
     content = record.model_dump(mode="json")
+    if record.task.n_train == listed_train:
+        content["task"]["n_train"] = None
     return tuple(name for name in DECLARED if _is_there(content, name))
 
 
 def _refuse_unfounded(record: Record) -> None:
     """Without probes' lines nothing that is made of them may be declared."""
-    for name in ("health", "diagnosis", "floors", "answer_target", "similarity", "projection", "permutation"):
+    for name in (
+        "health",
+        "diagnosis",
+        "floors",
+        "answer_target",
+        "similarity",
+        "projection",
+        "permutation",
+        "causal",
+    ):
         if getattr(record, name) is not None:
             raise RecordError(f"record.json: {name}: declared, but probes.jsonl is empty")
     if record.probes:
@@ -137,23 +168,11 @@ def _refuse_unfounded(record: Record) -> None:
 
 def _floors(
     floors: FloorsPart | None, lines: Sequence[ProbeLine], test: Sequence[SampleLine], seed: int
-) -> FloorsPart | None:
-    has_lines = any(line.readout == FLOOR for line in lines)
-    if floors is None or not has_lines:
-        if floors is not None or has_lines:
-            raise RecordError(
-                "record.json: floors: declared without lines in probes.jsonl, or these without it"
-            )
-        return None
-    sites = {line.site for line in lines if line.readout == FLOOR}
-    parts = {part.name: part for part in (floors.reference, floors.pixels, floors.majority)}
-    if sites != set(parts):
-        raise RecordError(
-            f"record.json: floors: {short(sorted(parts))}, but probes.jsonl has {sorted(sites)}"
-        )
+) -> FloorsPart:
+    if floors is None:
+        raise RecordError("record.json: floors: null, though probes.jsonl has their lines")
+    parts = {"reference": floors.reference, "pixels": floors.pixels, "majority": floors.majority}
     blank = floors.blank
-    if blank is not None and not all(p >= 0 for p in blank.probabilities):
-        raise RecordError("record.json: floors.blank.probabilities: must not be negative")
     declared = DeclaredFloors(
         key=floors.key,
         details={name: part.detail for name, part in parts.items()},
@@ -216,8 +235,8 @@ def _is_there(content: Any, name: str) -> bool:
         return any(_is_there(element, name) for element in content)
     if not isinstance(content, Mapping):
         return False
-    if name == "floors.permutation_p":
+    if name in _OF_EACH_FLOOR:
         floors = content.get("floors") or {}
-        return any(isinstance(f, Mapping) and f.get("permutation_p") is not None for f in floors.values())
+        return any(isinstance(f, Mapping) and f.get(rest) is not None for f in floors.values())
     value = content.get(first)
     return _is_there(value, rest) if rest else value is not None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from leaderboard.image_list import ImageList
+from leaderboard.one_line import short
 from leaderboard.record import Record, RecordError
-from leaderboard.sample_checks import short
 from leaderboard.scoring import SCORING_VERSION
 from tasks.identity import task_hash
 from tasks.spec import TaskSpec
+
+SEED = 0  # of every run on a board, and so of the draws by which it is computed again
+_AHEAD = timedelta(days=1)  # by which a clock may be ahead
 
 
 def check_record(record: Record, task: TaskSpec, images: ImageList, official: bool) -> None:
@@ -65,7 +68,8 @@ def _check_state(record: Record) -> None:
         _refuse("error", record.error, "a complete run has none")
     if record.answers is None:
         _refuse("answers", None, "a complete run has answers")
-    finished(record)
+    if finished(record) > datetime.now(UTC) + _AHEAD:
+        _refuse("provenance.finished", record.provenance.finished, "is in the future")
 
 
 def _check_task(record: Record, task: TaskSpec, images: ImageList) -> None:
@@ -110,8 +114,14 @@ def _check_configuration(record: Record, task: TaskSpec) -> None:
     for name in ("limit", "max_train"):
         if options.get(name) is not None:
             _refuse(f"configuration.options.{name}", options[name], "must be null on a board")
-    if options.get("seed") != record.provenance.seed:
-        _refuse("provenance.seed", record.provenance.seed, f"the configuration says {options.get('seed')}")
+    for name, seed in (
+        ("provenance.seed", record.provenance.seed),
+        ("configuration.options.seed", options.get("seed")),
+    ):
+        if seed != SEED or isinstance(seed, bool):
+            _refuse(
+                name, seed, f"must be {SEED}, as by default: among many seeds a lucky one could be chosen"
+            )
     version = _mapping(record.configuration, "judgement").get("scoring_version")
     if version != SCORING_VERSION:
         _refuse(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from leaderboard.answers import Outcome, Wordings, outcome, read_class, wordings_of
 from leaderboard.image_list import ImageList
+from leaderboard.one_line import short
 from leaderboard.record import RecordError
 from leaderboard.samples import Asked, SampleLine
 from leaderboard.scoring import Headline, best
@@ -15,14 +16,18 @@ from tasks.option_orders import option_orders
 from tasks.spec import TaskSpec
 
 _COPIED = ("split", "id", "label", "group", "pixel_hash")
+_TEXT_LETTERS = 50_000  # of the longest text: reading a class takes time that grows with it
+LOWEST_SCORE, HIGHEST_SCORE = -1e6, 1e-3  # of a log-probability in nats, allowing for rounding
+# Engines that ask every model in words; a classifier's picture alone decides, and others may lack either.
+_ASKING_ENGINES = ("transformers", "vllm", "openai")
 
 
 class Wrong(NamedTuple):
-    """A value that does not follow from what it should: the field, what was found and what is right."""
+    """A value that does not follow from what it should: the field, what was found and what is right, in words."""
 
     field: str
-    found: object
-    right: object
+    found: str
+    right: str
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,30 @@ def check_samples(
     for number, line in enumerate(samples, start=1):
         for wrong in _wrongs(line, asked):
             raise RecordError(
-                f"samples.jsonl:{number}: {wrong.field}: {short(wrong.found)}, but it must be "
-                f"{short(wrong.right)}"
+                f"samples.jsonl:{number}: {wrong.field}: {wrong.found}, but it must be {wrong.right}"
             )
     _check_written(samples)
+
+
+def check_ways(samples: Sequence[SampleLine], task: TaskSpec, engine: str) -> None:
+    """Refuse a run that left out ways of asking which its engine always asks: a bad score may be among them.
+
+    Raises:
+        RecordError: naming the field.
+    """
+    if engine not in _ASKING_ENGINES:
+        return
+    test = [(number, line) for number, line in enumerate(samples, start=1) if line.split == "test"]
+    further = len(task.prompts) > 1 and any(line.scores is not None for _, line in test)
+    for number, line in test:
+        if line.generated_outcome is None:
+            raise RecordError(
+                f"samples.jsonl:{number}: generated_outcome: null, but {engine} asks for a text"
+            )
+        if further and not line.orders:
+            raise RecordError(
+                f"samples.jsonl:{number}: orders: empty, but {engine} asks every prompt of the task"
+            )
 
 
 def _check_images(samples: Sequence[SampleLine], images: ImageList) -> None:
@@ -87,23 +112,33 @@ def _wrongs(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
     """Yield what is wrong with a line."""
     for name in ("scores", "scores_normalised"):
         values = getattr(line, name)
-        if values is not None and len(values) != asked.classes:
-            yield Wrong(name, f"{len(values)} numbers", f"{asked.classes}, one a class")
+        if values is not None and not _are_scores(values, asked.classes):
+            yield Wrong(name, short(values), f"{asked.classes} log-probabilities, one a class")
             return
-    if line.split != "test" and (line.text is not None or line.orders):
+    for name in ("text", "error"):
+        letters = len(getattr(line, name) or "")
+        if letters > _TEXT_LETTERS:
+            yield Wrong(name, f"{letters} letters", f"at most {_TEXT_LETTERS}")
+            return
+    if line.split != "test" and (line.text is not None or line.orders or line.generated_outcome is not None):
         yield Wrong("text or orders", "an answer", "none: only test images are asked for these")
     yield from _wrong_text(line, asked)
     use_text = asked.headline == "generated" and line.generated_outcome is not None
     predicted = line.read if use_text else best(line.scores)
     if line.predicted != predicted:
-        yield Wrong("predicted", line.predicted, predicted)
+        yield Wrong("predicted", short(line.predicted), short(predicted))
     if use_text:
         right: Outcome | None = line.generated_outcome
     else:
         right = outcome(predicted, line.label, line.error if line.scores is None else None)
     if line.outcome != right:
-        yield Wrong("outcome", line.outcome, right)
+        yield Wrong("outcome", line.outcome, short(right))
     yield from _wrong_orders(line, asked)
+
+
+def _are_scores(values: Sequence[float], classes: int) -> bool:
+    """Tell whether these can be log-probabilities of the classes; what cannot would break the sums made of it."""
+    return len(values) == classes and all(LOWEST_SCORE <= value <= HIGHEST_SCORE for value in values)
 
 
 def _wrong_text(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
@@ -111,16 +146,16 @@ def _wrong_text(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
     failed = line.generated_outcome == "error"
     if line.text is None or failed:
         if line.read is not None:
-            yield Wrong("read", line.read, None)
+            yield Wrong("read", short(line.read), "null without a text")
         if line.generated_outcome is not None and not (failed and line.error is not None):
             yield Wrong("generated_outcome", line.generated_outcome, "null without a text, or error with one")
         return
     read = read_class(line.text, asked.wordings)
     if line.read != read:
-        yield Wrong("read", line.read, read)
+        yield Wrong("read", short(line.read), short(read))
     right = outcome(read, line.label, None)
     if line.generated_outcome != right:
-        yield Wrong("generated_outcome", line.generated_outcome, right)
+        yield Wrong("generated_outcome", short(line.generated_outcome), right)
 
 
 def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
@@ -137,10 +172,10 @@ def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
 
 
 def _wrong_answer(one: Asked, name: str, classes: int) -> Iterator[Wrong]:
-    if one.scores is not None and len(one.scores) != classes:
-        yield Wrong(f"{name}.scores", f"{len(one.scores)} numbers", f"{classes}, one a class")
+    if one.scores is not None and not _are_scores(one.scores, classes):
+        yield Wrong(f"{name}.scores", short(one.scores), f"{classes} log-probabilities, one a class")
     elif one.predicted != best(one.scores):
-        yield Wrong(f"{name}.predicted", one.predicted, best(one.scores))
+        yield Wrong(f"{name}.predicted", short(one.predicted), short(best(one.scores)))
 
 
 def _questions(task: TaskSpec, sample_id: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -169,9 +204,3 @@ def _check_written(samples: Sequence[SampleLine]) -> None:
                     f"samples.jsonl:{number}: {name}: other test images were asked "
                     f"{'so' if first else 'otherwise'} and this one was not; run the evaluation again"
                 )
-
-
-def short(value: object, letters: int = 80) -> str:
-    """Write a value on one line, cut where it is long: it may come from anyone."""
-    text = ascii(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"

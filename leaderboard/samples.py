@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from leaderboard.one_line import printable
 from leaderboard.record import RecordError
 from probes.sites import Module, Pool
 from tasks.spec import SplitName
@@ -112,5 +113,5 @@ def _parsed(stream: Iterable[bytes], kind: type[_AnyLine], path: Path) -> Iterat
             yield kind.model_validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:100] or "line"
-            raise RecordError(f"{path}:{number}: {where}: {first['msg'][:200]}") from error
+            where = printable(".".join(str(part) for part in first["loc"]), 100) or "line"
+            raise RecordError(f"{path}:{number}: {where}: {printable(first['msg'], 200)}") from error

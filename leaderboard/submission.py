@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
-import stat
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from leaderboard.board_folder import BoardFolder
+from leaderboard.declared_checks import check_declared
 from leaderboard.entry import PROBES, RECORD, SAMPLES, EntryFiles, check_name
+from leaderboard.one_line import printable
+from leaderboard.plain_file import read_packed, read_plain
 from leaderboard.probe_checks import check_probes
 from leaderboard.recompute import declared_parts, differences, recompute
-from leaderboard.record import Record, RecordError
+from leaderboard.record import Record, RecordError, dump_record
 from leaderboard.record_rules import check_record
-from leaderboard.sample_checks import check_samples, short
-from leaderboard.samples import ProbeLine, SampleLine, parse_lines
+from leaderboard.sample_checks import check_samples, check_ways
+from leaderboard.samples import ProbeLine, SampleLine, dump_lines, parse_lines
 
-RECORD_BYTES = 50 * 2**20  # the largest record that is read
-LINES_BYTES = 2 * 2**30  # the largest file of lines, uncompressed
 STRING_LETTERS = 20_000  # of the longest string in a record
 _DEPTH = 40  # of lists and mappings within each other
+_LARGEST_INTEGER = 2**63 - 1
+
+_AnyLine = TypeVar("_AnyLine", SampleLine, ProbeLine)
 
 
-class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+@dataclass(frozen=True)
+class Limits:
+    """The most that is read of a result, in bytes; of lines that are compressed, what they unpack to."""
+
+    record: int = 4 * 2**20
+    samples: int = 512 * 2**20
+    probes: int = 2**31
+    sample_line: int = 2**20
+    probe_line: int = 64 * 2**20
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +57,11 @@ class Submission:
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A result whose scores were computed again: the record with these, and what is declared in it."""
+    """A result whose scores were computed again: the record with these, and what is declared in it.
+
+    `files` is what was handed in, each file as this project writes it: a key that stands there twice, or what
+    hides between lines, is not carried along.
+    """
 
     record: Record
     official: bool
@@ -51,21 +69,26 @@ class Checked:
     files: EntryFiles = field(repr=False)
 
 
-def read_submission(folder: Path) -> Submission:
+def read_submission(folder: Path, limits: Limits = LIMITS) -> Submission:
     """Read a result folder, or an entry's, whose line files are compressed.
 
     Raises:
         RecordError: a file is missing, no regular file, too large, or breaks its schema; the message names the
             file, the line and the field.
     """
-    record = _content(folder / RECORD, RECORD_BYTES)
-    content = {RECORD: record}
-    for name in (SAMPLES, PROBES):
-        content[name] = _lines_content(folder, name)
-    parsed = _record(record, folder / RECORD)
-    samples = tuple(parse_lines(content[SAMPLES], SampleLine, folder / SAMPLES.removesuffix(".gz")))
-    probes = tuple(parse_lines(content[PROBES], ProbeLine, folder / PROBES.removesuffix(".gz")))
-    return Submission(folder, parsed, samples, probes, EntryFiles(content))
+    record = read_plain(folder / RECORD, limits.record)
+    parsed = parse_record(record, folder / RECORD)
+    samples = _lines_content(folder, SAMPLES, limits.samples)
+    probes = _lines_content(folder, PROBES, limits.probes)
+    task = parsed.task
+    images = max(0, task.n_train) + max(0, task.n_val) + max(0, task.n_test)
+    return Submission(
+        folder,
+        parsed,
+        _lines(samples, SampleLine, folder / SAMPLES.removesuffix(".gz"), limits.sample_line, images),
+        _lines(probes, ProbeLine, folder / PROBES.removesuffix(".gz"), limits.probe_line, None),
+        EntryFiles({RECORD: record, SAMPLES: samples, PROBES: probes}),
+    )
 
 
 def check_submission(submission: Submission, board: BoardFolder) -> Checked:
@@ -82,13 +105,26 @@ def check_submission(submission: Submission, board: BoardFolder) -> Checked:
     check_record(record, task, images, board.settings.official)
     headline = record.answers.headline_source if record.answers else "scores"
     check_samples(submission.samples, images, task, headline)
+    check_ways(submission.samples, task, record.model.engine)
     _check_counts(submission)
     check_probes(submission.probes, submission.samples, task)
+    check_declared(record, submission.probes, task)
     recomputed = recompute(record, submission.samples, submission.probes, task)
     for difference in differences(record, recomputed):
         raise RecordError(f"record.json: {difference}")
     official = images.official and record.task.official_data
-    return Checked(recomputed, official, declared_parts(recomputed), submission.files)
+    declared = declared_parts(recomputed, len(images.split("train")))
+    return Checked(recomputed, official, declared, _rewritten(submission))
+
+
+def _rewritten(submission: Submission) -> EntryFiles:
+    return EntryFiles(
+        {
+            RECORD: dump_record(submission.record).encode(),
+            SAMPLES: dump_lines(submission.samples).encode(),
+            PROBES: dump_lines(submission.probes).encode(),
+        }
+    )
 
 
 def _check_counts(submission: Submission) -> None:
@@ -102,77 +138,74 @@ def _check_counts(submission: Submission) -> None:
             )
 
 
-def _record(content: bytes, path: Path) -> Record:
+def parse_record(content: bytes, path: Path) -> Record:
+    """Parse a record that may come from anyone; `path` is named in messages.
+
+    Raises:
+        RecordError: it is no JSON, breaks the schema, or holds what nobody could read.
+    """
     try:
-        _check_strings(json.loads(content), path)
+        _check_values(json.loads(content), path)
         return Record.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise RecordError(f"{path}: {short(where)}: {first['msg'][:200]}") from error
+        where = printable(".".join(map(str, first["loc"])), 100) or "the file"
+        raise RecordError(f"{path}: {where}: {printable(first['msg'], 200)}") from error
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: no JSON ({short(' '.join(str(error).split()))})") from error
+        raise RecordError(f"{path}: the file: no JSON ({printable(str(error), 120)})") from error
 
 
-def _check_strings(content: Any, path: Path) -> None:
-    """Refuse strings that nobody could read, and nesting that nothing needs."""
+def _check_values(content: Any, path: Path) -> None:
+    """Refuse strings that nobody could read, nesting that nothing needs, and numbers that are none."""
     waiting: list[tuple[str, Any, int]] = [("", content, 0)]
     while waiting:
         place, value, depth = waiting.pop()
-        if depth > _DEPTH:
-            raise RecordError(f"{path}: {short(place)}: lists and mappings more than {_DEPTH} deep")
-        if isinstance(value, str) and len(value) > STRING_LETTERS:
-            raise RecordError(
-                f"{path}: {short(place)}: a string of {len(value)} letters; at most {STRING_LETTERS} are allowed"
-            )
+        problem = _problem(value, depth)
+        if problem is not None:
+            raise RecordError(f"{path}: {printable(place, 100) or 'the file'}: {problem}")
+        place = place[:100]  # long keys would else be held once for each value below them
         if isinstance(value, dict):
-            for key, inner in value.items():
-                if len(key) > STRING_LETTERS:
-                    raise RecordError(f"{path}: {short(place)}: a key of {len(key)} letters")
-                waiting.append((f"{place}.{key}" if place else key, inner, depth + 1))
+            dot = "." if place else ""
+            waiting += [(f"{place}{dot}{key[:100]}", inner, depth + 1) for key, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{place}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
 
 
-def _lines_content(folder: Path, name: str) -> bytes:
+def _problem(value: Any, depth: int) -> str | None:
+    """Say what is wrong with one value of a record, whatever stands within it."""
+    if depth > _DEPTH:
+        return f"lists and mappings more than {_DEPTH} deep"
+    longest = max(map(len, value), default=0) if isinstance(value, dict) else 0
+    longest = len(value) if isinstance(value, str) else longest
+    if longest > STRING_LETTERS:
+        what = "key" if isinstance(value, dict) else "string"
+        return f"a {what} of {longest} letters; at most {STRING_LETTERS} are allowed"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is not finite"
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return "a whole number of more than 64 bits"
+    return None
+
+
+def _lines_content(folder: Path, name: str, limit: int) -> bytes:
     """Read a file of lines, compressed or not."""
-    plain = folder / name.removesuffix(".gz")
-    packed = folder / name
+    plain, packed = folder / name.removesuffix(".gz"), folder / name
     if plain.is_symlink() or plain.exists():
-        return _content(plain, LINES_BYTES)
+        return read_plain(plain, limit)
     if not packed.is_symlink() and not packed.exists():
         raise RecordError(
             f"{plain}: is missing; a result folder holds record.json, samples.jsonl, probes.jsonl"
         )
-    _regular(packed)
-    try:
-        with gzip.open(packed, "rb") as stream:
-            return _limited(stream, LINES_BYTES, packed)
-    except (OSError, EOFError) as error:
-        raise RecordError(f"{packed}: cannot be unpacked ({error})") from error
+    return read_packed(packed, limit)
 
 
-def _content(path: Path, limit: int) -> bytes:
-    _regular(path)
-    try:
-        with path.open("rb") as stream:
-            return _limited(stream, limit, path)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _regular(path: Path) -> None:
-    """Refuse links, which may lead out of the folder, and what is no file."""
-    try:
-        mode = path.lstat().st_mode
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: is missing; is this a result folder?") from error
-    if not stat.S_ISREG(mode):
-        raise RecordError(f"{path}: must be a plain file, no link and no folder")
-
-
-def _limited(stream: _Stream, limit: int, path: Path) -> bytes:
-    content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise RecordError(f"{path}: larger than {limit // 2**20} MB, the most that is read")
-    return content
+def _lines(
+    content: bytes, kind: type[_AnyLine], path: Path, longest: int, most: int | None
+) -> tuple[_AnyLine, ...]:
+    """Parse lines of at most `longest` bytes each, and no more of them than `most`."""
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if len(line) > longest:
+            raise RecordError(f"{path}:{number}: line: {len(line)} bytes; at most {longest} are allowed")
+        if most is not None and number > most:
+            raise RecordError(f"{path}:{number}: line: record.json says that there are {most} images in all")
+    return tuple(parse_lines(content, kind, path))

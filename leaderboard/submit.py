@@ -16,14 +16,16 @@ from leaderboard.entry import (
     Entry,
     EntryFiles,
     Rerun,
+    dump_entry,
     entry_folder,
     read_entry,
     write_entry,
 )
-from leaderboard.record import Record, RecordError, dump_record, read_record
+from leaderboard.one_line import printable, short
+from leaderboard.plain_file import read_plain
+from leaderboard.record import Record, RecordError, dump_record
 from leaderboard.record_rules import finished
-from leaderboard.sample_checks import short
-from leaderboard.submission import Checked, check_submission, read_submission
+from leaderboard.submission import LIMITS, Checked, check_submission, parse_record, read_submission
 from tasks.spec import TaskError
 
 
@@ -51,12 +53,12 @@ def submit(folder: Path, board: BoardFolder, *, replace: bool = False) -> Path:
         RecordError: the result is refused; the message names the field.
     """
     checked = check_submission(read_submission(folder), board)
-    where = entry_folder(checked.record)
-    target = board.path / ENTRIES / where
+    target = board.path / ENTRIES / entry_folder(checked.record)
+    _refuse_links(target)
     _refuse_other_spelling(target, board)
     files = EntryFiles({**checked.files.content, RECORD: dump_record(checked.record).encode()})
     _refuse_known(target, files, checked.record, replace)
-    _refuse_copies(target, files, board.entry_folders())
+    _refuse_copies(target, files, board)
     entry = Entry(
         state="recomputed",
         official_data=checked.official,
@@ -73,17 +75,17 @@ def check_entry(folder: Path, board: BoardFolder) -> tuple[Entry, Checked]:
     Raises:
         RecordError: naming the entry's file and field.
     """
-    entry = read_entry(folder)
     _check_files(folder)
+    entry = read_entry(folder)
     submission = read_submission(folder)
     hashes = submission.files.hashes()
-    for name in FILES:
-        if entry.files.get(name) != hashes[name]:
-            raise RecordError(f"{SUMMARY}: files.{name}: not the file that was checked; was it edited?")
+    for name in sorted({*FILES, *entry.files}):
+        if entry.files.get(name) != hashes.get(name):
+            raise RecordError(
+                f"{SUMMARY}: files.{printable(name, 80)}: not the file that was checked; was it edited?"
+            )
     checked = check_submission(submission, board)
-    right = entry_folder(checked.record)
-    if folder != board.path / ENTRIES / right:
-        raise RecordError(f"{RECORD}: model.name, condition or task.name: this entry belongs into {right}")
+    _check_place(folder, checked, board)
     stated = {"official_data": checked.official, "declared": checked.declared}
     for name, value in stated.items():
         if getattr(entry, name) != value:
@@ -92,13 +94,29 @@ def check_entry(folder: Path, board: BoardFolder) -> tuple[Entry, Checked]:
             )
     if (entry.state == "rerun") != (entry.rerun is not None):
         raise RecordError(f"{SUMMARY}: state: {entry.state}, but `rerun` does not say so")
+    written = {SUMMARY: dump_entry(entry).encode(), **checked.files.content}
+    found = {SUMMARY: read_plain(folder / SUMMARY, LIMITS.record), **submission.files.content}
+    for name, content in written.items():
+        if found[name] != content:
+            raise RecordError(
+                f"{name}: says the same, but not as `harness submit` writes it; submit it again"
+            )
     return entry, checked
 
 
-def verify(board: BoardFolder, folders: Iterable[Path] | None = None) -> tuple[Verdict, ...]:
-    """Check these entries, or all of the board, one by one; a wrong one does not keep others from being checked."""
+def verify(
+    board: BoardFolder, folders: Iterable[Path] | None = None, *, rerun: bool = True
+) -> tuple[Verdict, ...]:
+    """Check these entries, or all of the board, one by one; a wrong one does not keep others from being checked.
+
+    Args:
+        board: the board.
+        folders: of the entries; all by default.
+        rerun: let entries be marked `rerun`. Only the keeper can know that one was run again, so entries that
+            others hand in must not be.
+    """
     chosen = board.entry_folders() if folders is None else tuple(folders)
-    found = [*(_verdict(folder, board) for folder in chosen), *_strays(board)]
+    found = [*(_verdict(folder, board, rerun) for folder in chosen), *_strays(board)]
     return tuple(found)
 
 
@@ -113,32 +131,56 @@ def mark_rerun(folder: Path, board: BoardFolder, rerun: Rerun) -> None:
     write_entry(folder, marked, checked.files)
 
 
-def _verdict(folder: Path, board: BoardFolder) -> Verdict:
+def _verdict(folder: Path, board: BoardFolder, rerun: bool) -> Verdict:
     name = (
         folder.relative_to(board.path).as_posix() if folder.is_relative_to(board.path) else folder.as_posix()
     )
     try:
         entry, _ = check_entry(folder, board)
-    except (RecordError, TaskError) as error:
-        return Verdict(name, " ".join(str(error).split()))
+        if entry.state == "rerun" and not rerun:
+            raise RecordError(f"{SUMMARY}: state: rerun, which the board's keeper alone can say")
+    except (RecordError, TaskError, OSError) as error:
+        return Verdict(printable(name), printable(" ".join(str(error).split())))
     return Verdict(name, None, entry.state)
 
 
 def _strays(board: BoardFolder) -> Sequence[Verdict]:
     """Name what lies among the entries and is none: it would be shown nowhere, and carried along."""
-    root = board.path / ENTRIES
-    strays = [p for p in sorted(root.glob("*")) if not p.is_dir() and p.name != ".gitkeep"]
-    strays += [p for p in sorted(root.glob("*/*")) if not p.is_dir()]
-    return [Verdict(p.relative_to(board.path).as_posix(), "no entry: remove it") for p in strays]
+    entries, root = set(board.entry_folders()), board.path / ENTRIES
+    models = {p for p in root.glob("*") if p.is_dir() and not p.is_symlink()}
+    strays = [p for p in root.glob("*") if p not in models and p.name != ".gitkeep"]
+    strays += [p for model in models for p in model.glob("*") if p not in entries]
+    return [
+        Verdict(printable(p.relative_to(board.path).as_posix()), "no entry: remove it")
+        for p in sorted(strays)
+    ]
 
 
 def _check_files(folder: Path) -> None:
+    """Refuse anything beside an entry's files."""
+    _refuse_links(folder)
     known = {SUMMARY, *FILES}
     for path in sorted(folder.iterdir()):
         if path.name not in known:
             raise RecordError(
                 f"{short(path.name)}: an entry holds {', '.join(sorted(known))} alone; remove it"
             )
+
+
+def _check_place(folder: Path, checked: Checked, board: BoardFolder) -> None:
+    """Refuse an entry that is not where it belongs, or is one of another's too."""
+    right = entry_folder(checked.record)
+    if folder != board.path / ENTRIES / right:
+        raise RecordError(f"{RECORD}: model.name, condition or task.name: this entry belongs into {right}")
+    _refuse_other_spelling(folder, board)
+    _refuse_copies(folder, checked.files, board)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse an entry's folder, or its model's, that is a link: it may lead out of the board."""
+    for place in (folder, folder.parent):
+        if place.is_symlink():
+            raise RecordError(f"{ENTRIES}/{short(place.name)}: must be a plain folder, no link; remove it")
 
 
 def _refuse_other_spelling(target: Path, board: BoardFolder) -> None:
@@ -162,7 +204,7 @@ def _refuse_known(target: Path, files: EntryFiles, record: Record, replace: bool
     lines = {key: value for key, value in files.hashes().items() if key != RECORD}
     if lines == {key: value for key, value in before.files.items() if key != RECORD}:
         raise RecordError(f"samples.jsonl: the very same answers are on the board already, as {name}")
-    there = read_record(target / RECORD)
+    there = parse_record(read_plain(target / RECORD, LIMITS.record), target / RECORD)
     if finished(record) <= finished(there):
         raise RecordError(
             f"record.json: provenance.finished: {record.provenance.finished}, older than the entry {name} "
@@ -175,12 +217,20 @@ def _refuse_known(target: Path, files: EntryFiles, record: Record, replace: bool
         )
 
 
-def _refuse_copies(target: Path, files: EntryFiles, others: Iterable[Path]) -> None:
+def _refuse_copies(target: Path, files: EntryFiles, board: BoardFolder) -> None:
     """Two models never give the same scores to the last digit on every image."""
     digest = files.hashes()[SAMPLES]
-    for other in others:
-        if other != target and read_entry(other).files.get(SAMPLES) == digest:
+    for other in board.entry_folders():
+        if other != target and _answers_of(other) == digest:
             raise RecordError(
                 f"samples.jsonl: the very same answers are on the board already, as "
                 f"{other.parent.name}/{other.name}"
             )
+
+
+def _answers_of(folder: Path) -> str | None:
+    """Return the hash of an entry's answers; None where its entry.json is wrong, as `verify` says of that entry."""
+    try:
+        return read_entry(folder).files.get(SAMPLES)
+    except RecordError:
+        return None

@@ -72,8 +72,13 @@ def add_task_command(
 @leaderboard.command("verify")
 @_BOARD
 @click.argument("entries", nargs=-1, metavar="[ENTRY…]", type=click.Path(path_type=Path))
+@click.option(
+    "--no-rerun",
+    is_flag=True,
+    help="Refuse entries that are marked as run again, as those of a pull request must not be.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def verify_command(board_path: Path, entries: tuple[Path, ...], as_json: bool) -> int:
+def verify_command(board_path: Path, entries: tuple[Path, ...], no_rerun: bool, as_json: bool) -> int:
     """Compute every score of a board's entries again.
 
     Without ENTRY all are checked; a wrong one does not keep the others from being checked.
@@ -85,7 +90,7 @@ def verify_command(board_path: Path, entries: tuple[Path, ...], as_json: bool) -
     from leaderboard.submit import verify
 
     board = open_board(board_path)
-    found = verify(board, _entry_folders(board_path, entries))
+    found = verify(board, _entry_folders(board_path, entries), rerun=not no_rerun)
     wrong = [one for one in found if one.problem is not None]
     if as_json:
         rows = [{"entry": one.folder, "state": one.state, "problem": one.problem} for one in found]

@@ -33,15 +33,15 @@ WORDS = ("normal", "cyst", "benign", "malignant")
 FINISHED = "2026-01-02T10:00:00+00:00"
 
 
-def small_task() -> TaskSpec:
-    """Return the task `lumps`: 4 classes, 3 label prompts and one of letters."""
-    return make_task(*((word, word) for word in WORDS))
+def small_task(name: str = "lumps") -> TaskSpec:
+    """Return a task of 4 classes, 3 label prompts and one of letters."""
+    return make_task(*((word, word) for word in WORDS)).model_copy(update={"id": name})
 
 
-def image_list(made: MadeUp, *, official: bool = True) -> ImageList:
+def image_list(made: MadeUp, *, official: bool = True, task: str = "lumps") -> ImageList:
     """Return the list that a run's lines are about."""
     images = (ListedSample(s.split, s.id, s.label, s.group, s.pixel_hash) for s in made.samples)
-    return ImageList("lumps", 1, official, tuple(images))
+    return ImageList(task, 1, official, tuple(images))
 
 
 def made_run(seed: int = 0, *, images: int = 0, headline: Headline = "scores", **accuracies: float) -> MadeUp:
@@ -63,9 +63,16 @@ def made_run(seed: int = 0, *, images: int = 0, headline: Headline = "scores", *
     return MadeUp(tuple(moved), (*layers, *early, *letters, *floors, *majority))
 
 
-def made_record(made: MadeUp, *, name: str = "clinic/model", headline: Headline = "scores", **changes: Any) -> Record:
+def made_record(
+    made: MadeUp,
+    *,
+    name: str = "clinic/model",
+    task_name: str = "lumps",
+    headline: Headline = "scores",
+    **changes: Any,
+) -> Record:
     """Return the record of these lines, computed as a run computes it."""
-    task, test = small_task(), made.test()
+    task, test = small_task(task_name), made.test()
     images = image_list(made)
     answers = score_answers(
         made.samples, classes=CLASSES, headline=headline, primary_prompt=task.primary_prompt, seed=0
@@ -147,10 +154,13 @@ def made_result(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     return write_result(folder, made_record(made, **changes), made)
 
 
-def made_board(path: Path, *, official: bool = True, official_list: bool = True) -> BoardFolder:
-    """Begin a board that has the task and the images of `made_run(images=0)`."""
+def made_board(
+    path: Path, *, official: bool = True, official_list: bool = True, tasks: Sequence[str] = ("lumps",)
+) -> BoardFolder:
+    """Begin a board that has tasks of these names, each about the images of `made_run(images=0)`."""
     board = init_board(path, BoardSettings(title="A board", official=official))
-    add_task(board, small_task(), image_list(made_run(), official=official_list))
+    for name in tasks:
+        add_task(board, small_task(name), image_list(made_run(), official=official_list, task=name))
     return open_board(path)
 
 
@@ -197,12 +207,15 @@ def _orders(sample_id: str, scores: Sequence[float] | None) -> tuple[Asked, ...]
     for prompt in small_task().prompts:
         if prompt.kind == "letters":
             for order in option_orders(CLASSES, 0, sample_id):
-                shifted = tuple(np.roll(scores, order[1] if order[0] == 2 else 0).tolist()) if scores else None
+                shifted = (
+                    tuple(np.roll(scores, order[1] if order[0] == 2 else 0).tolist()) if scores else None
+                )
                 found.append((prompt.id, order, shifted))
         elif prompt.id != "free":
             found.append((prompt.id, tuple(range(CLASSES)), scores))
     return tuple(
-        Asked(prompt=p, order=o, scores=s, predicted=None if s is None else int(np.argmax(s))) for p, o, s in found
+        Asked(prompt=p, order=o, scores=s, predicted=None if s is None else int(np.argmax(s)))
+        for p, o, s in found
     )
 
 

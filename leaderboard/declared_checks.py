@@ -1,0 +1,84 @@
+"""Check what a record declares and its lines cannot show: that it is there, and can be true at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from leaderboard.floor_parts import NAMES
+from leaderboard.one_line import short
+from leaderboard.record import Record, RecordError
+from leaderboard.record_checks import FloorsPart
+from leaderboard.samples import ProbeLine
+from leaderboard.scoring import CLASS_READOUTS, MAIN_READOUT
+from probes.equivalence import MARGIN
+from tasks.spec import TaskSpec
+
+_MOST_PARAMETERS = 10**15
+
+
+def check_declared(record: Record, lines: Sequence[ProbeLine], task: TaskSpec) -> None:
+    """Refuse a declared value that no run gives, or that a run with probes always has and this one has not.
+
+    A verdict asks the p-values against permuted labels whether there is any signal: without them it would
+    never say that there is none.
+
+    Raises:
+        RecordError: naming the field.
+    """
+    if not 0 <= record.model.parameters <= _MOST_PARAMETERS:
+        _refuse("model.parameters", record.model.parameters, "a model has not so many")
+    if record.similarity is not None and record.similarity.inert_margin != MARGIN:
+        _refuse("similarity.inert_margin", record.similarity.inert_margin, f"must be {MARGIN}")
+    if record.floors is not None:
+        _check_blank(record.floors, len(task.classes))
+    for name, p in _p_values(record):
+        if p is not None and not 0 < p <= 1:
+            _refuse(name, p, "is no p-value")
+    if lines:
+        _check_tested(record, lines)
+
+
+def _check_blank(floors: FloorsPart, classes: int) -> None:
+    if floors.blank is None:
+        return
+    found = floors.blank.probabilities
+    if len(found) != classes or not all(0 <= p <= 1 for p in found) or abs(sum(found) - 1) > 1e-6:
+        _refuse("floors.blank.probabilities", found, f"must be {classes} that add up to 1, one a class")
+
+
+def _p_values(record: Record) -> Iterator[tuple[str, float | None]]:
+    for place, part in enumerate(record.probes):
+        yield f"probes[{place}].permutation_p", part.permutation_p
+    if record.permutation is not None:
+        yield "permutation.vision_p", record.permutation.vision_p
+    if record.floors is not None:
+        for name in NAMES:
+            yield f"floors.{name}.permutation_p", getattr(record.floors, name).permutation_p
+
+
+def _check_tested(record: Record, lines: Sequence[ProbeLine]) -> None:
+    """Every place was tested against permuted labels, and so were the reference and the pixels."""
+    places = {f"{line.site}.{line.pool}" for line in lines if line.readout in CLASS_READOUTS}
+    found = record.permutation
+    if found is None:
+        _refuse("permutation", None, "every run with probes has it")
+    if set(found.bands) != places:
+        wrong = sorted(set(found.bands) ^ places)
+        _refuse("permutation.bands", wrong, "must be those of the layers in probes.jsonl")
+    if found.vision_p is None:
+        _refuse("permutation.vision_p", None, "every run with probes has it")
+    for place, part in enumerate(record.probes):
+        if (part.readout == MAIN_READOUT) != (part.permutation_p is not None):
+            _refuse(
+                f"probes[{place}].permutation_p",
+                part.permutation_p,
+                f"every {MAIN_READOUT} probe has one, and no other",
+            )
+    for name in ("reference", "pixels"):
+        if record.floors is not None and getattr(record.floors, name).permutation_p is None:
+            _refuse(f"floors.{name}.permutation_p", None, "every run with probes has it")
+
+
+def _refuse(name: str, found: object, reason: str) -> NoReturn:
+    raise RecordError(f"record.json: {name}: {short(found)}: {reason}")
