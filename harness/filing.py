@@ -18,7 +18,7 @@ from harness.letters_target import IMAGES
 from harness.options import EvalOptions
 from harness.sample_lines import sample_lines
 from harness.scores import score_run
-from harness.store import RunStore, write_atomically
+from harness.store import PREFILL, RunStore, write_atomically
 from harness.timing import Timing
 from harness.tuning_halves import tuning_part
 from harness.watched import Watched
@@ -104,7 +104,7 @@ def file_record(
         causal=causal.part if causal else None,
         causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
-        cost=_cost(answering, images, timing),
+        cost=_cost(answering, store.appended(PREFILL), timing),
         provenance=_provenance(options, timing),
     )
     write_atomically(store.folder / "samples.jsonl", dump_lines(samples))
@@ -138,7 +138,8 @@ def _task_part(dataset: Dataset) -> TaskPart:
     )
 
 
-def _cost(answering: Answering, images: ask.AskedImages, timing: Timing) -> CostPart:
+def _cost(answering: Answering, asked: int, timing: Timing) -> CostPart:
+    """Return what this sitting took; `asked` is the number of images that it asked the primary prompt about."""
     import resource
 
     spent = timing.seconds.get("observe", 0.0) or timing.seconds.get("answer", 0.0)
@@ -147,7 +148,7 @@ def _cost(answering: Answering, images: ask.AskedImages, timing: Timing) -> Cost
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     return CostPart(
         seconds={**seconds, "total": round(timing.total(), 3)},
-        images_per_second=round(len(images.observed) / spent, 2) if spent > 0 else None,
+        images_per_second=round(asked / spent, 2) if asked and spent > 0 else None,
         peak_memory_bytes=peak,
         device=answering.description.device,
         device_memory_bytes=_device_memory(answering.description),

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +65,7 @@ class RunStore:
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
         self._done: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._features: dict[str, FeatureFile] = {}
+        self._appended: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         try:
@@ -258,6 +260,11 @@ class RunStore:
                 f"{self.folder}: cannot be written ({error.strerror}); make room and start the command again"
             ) from error
         self._done[(step, batch)] = entry["answers"]
+        self._appended[step] += len(answers)
+
+    def appended(self, step: str) -> int:
+        """Return how many images were stored for a step since the store was opened."""
+        return self._appended[step]
 
     def answers(self, step: str, count: int) -> list[dict[str, Any]]:
         """Return all answers of a finished step, in the order of the images."""

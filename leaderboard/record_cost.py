@@ -18,7 +18,10 @@ class UsagePart(Part):
 
 
 class CostPart(Part):
-    """What the run took; free to differ between two runs of the same thing."""
+    """What the run took since it was last started; free to differ between two runs of the same thing.
+
+    `images_per_second` counts the images that were asked about in that time; null where all had been before.
+    """
 
     seconds: dict[str, float]
     images_per_second: float | None

@@ -286,3 +286,14 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "task").write_text("a file")
     with pytest.raises(StoreError, match="task: cannot be written"):
         small_store(tmp_path / "task").__enter__()
+
+
+def test_images_of_an_earlier_sitting_are_not_counted_as_this_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "model" / "task"
+    with small_store(folder) as store:
+        store.append(PREFILL, 0, answers(slice(0, BATCH)))
+        assert store.appended(PREFILL) == BATCH
+    with small_store(folder) as store:
+        assert store.appended(PREFILL) == 0
+        store.append(PREFILL, 1, answers(slice(BATCH, BATCH + 6)))
+        assert (store.appended(PREFILL), store.appended("variants")) == (6, 0)
