@@ -8,10 +8,13 @@ from typing import Literal
 import click
 
 from harness.cli.parsing import (
+    ASSUME_YES,
+    DATA_DIR,
     DEVICE,
     ENGINE,
     INCLUDE_PATH,
     MODEL_ARGS,
+    OFFLINE,
     command_line,
     included_with_a_word,
     names,
@@ -58,9 +61,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
-)
+@DATA_DIR
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Ask about this many test images; the record is 'partial'."
 )
@@ -114,8 +115,8 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @MODEL_ARGS
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@OFFLINE
+@ASSUME_YES
 @click.option("--overwrite", is_flag=True, help="Replace results of another configuration.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that a model brings along; name the model.")
 def eval_command(

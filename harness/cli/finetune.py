@@ -7,7 +7,14 @@ from typing import Literal
 
 import click
 
-from harness.cli.parsing import DEVICE, MODEL_ARGS, split
+from harness.cli.parsing import (
+    ASSUME_YES,
+    DATA_DIR,
+    DEVICE,
+    MODEL_ARGS,
+    OFFLINE,
+    split,
+)
 
 
 @click.command("finetune")
@@ -77,16 +84,14 @@ from harness.cli.parsing import DEVICE, MODEL_ARGS, split
 @click.option(
     "--recompute", is_flag=True, help="Save memory: compute activations again in the backward pass."
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
-)
+@DATA_DIR
 @DEVICE
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--limit-train", type=click.IntRange(min=1), help="Tune on this many images of the half.")
 @click.option("--limit-validation", type=click.IntRange(min=1), default=500, show_default=True)
 @MODEL_ARGS
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@OFFLINE
+@ASSUME_YES
 @click.option("--trust-remote-code", is_flag=True, help="Run code that the model brings along.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in the folder, and begin anew.")
 def finetune_command(

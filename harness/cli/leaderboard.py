@@ -7,13 +7,17 @@ from pathlib import Path
 
 import click
 
-from harness.cli.parsing import DEVICE, MODEL_ARGS, command_line
+from harness.cli.parsing import (
+    ASSUME_YES,
+    DATA_DIR,
+    DEVICE,
+    MODEL_ARGS,
+    OFFLINE,
+    command_line,
+)
 from leaderboard.json_schema import KINDS
 
 _BOARD = click.argument("board_path", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-_DATA_DIR = click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
-)
 
 
 @click.group("leaderboard")
@@ -40,9 +44,9 @@ def init(board_path: Path, title: str, unofficial: bool) -> None:
 @leaderboard.command("add-task")
 @_BOARD
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK…")
-@_DATA_DIR
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@DATA_DIR
+@OFFLINE
+@ASSUME_YES
 def add_task_command(
     board_path: Path, tasks: tuple[str, ...], data_dir: Path | None, offline: bool, assume_yes: bool
 ) -> None:
@@ -126,11 +130,11 @@ def build_command(board_path: Path) -> None:
     show_default=True,
     help="Where the second run's results go.",
 )
-@_DATA_DIR
+@DATA_DIR
 @DEVICE
 @MODEL_ARGS
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@OFFLINE
+@ASSUME_YES
 @click.option("--trust-remote-code", is_flag=True, help="Run code that the model brings along.")
 def rerun_command(
     entry: Path,

@@ -98,3 +98,8 @@ DEVICE = click.option(
 MODEL_ARGS = click.option(
     "--model-args", default="", callback=model_args, metavar="k=v,…", help="Passed to the model's loader."
 )
+DATA_DIR = click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
+)
+OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
+ASSUME_YES = click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.parsing import DEVICE, command_line
+from harness.cli.parsing import (
+    ASSUME_YES,
+    DATA_DIR,
+    DEVICE,
+    OFFLINE,
+    command_line,
+)
 
 if TYPE_CHECKING:
     from harness.study.cells import Cell
@@ -22,13 +28,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where results, tuned models, tables and figures go.  [default: study-results/<name>]",
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
-)
+@DATA_DIR
 @DEVICE
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@OFFLINE
+@ASSUME_YES
 @click.option("--overwrite", is_flag=True, help="Do every cell again, replacing what is there.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that a named model brings along.")
 def study_command(

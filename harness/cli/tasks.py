@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.parsing import INCLUDE_PATH, included_with_a_word, names
+from harness.cli.parsing import (
+    ASSUME_YES,
+    DATA_DIR,
+    INCLUDE_PATH,
+    OFFLINE,
+    included_with_a_word,
+    names,
+)
 from harness.console import is_terminal
 
 if TYPE_CHECKING:
@@ -108,14 +115,12 @@ def validate(
     help="Names, globs, 'all', or task YAML files.",
 )
 @INCLUDE_PATH
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="HARNESS_DATA_DIR", help="Where your data lie."
-)
+@DATA_DIR
 @click.option(
     "--limit", type=click.IntRange(min=1), help="At most this many test images, stratified by class."
 )
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--yes", "assume_yes", is_flag=True, help="Agree to large downloads.")
+@OFFLINE
+@ASSUME_YES
 def export(
     directory: Path,
     form: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import harness
+from tests.run.conftest import harness, result
 
 WRONG = "raise ImportError('the wrong package')\n"
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +112,26 @@ def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path)
         "llava-healthy",
         "qwen2.5-vl-healthy",
     ]
+
+
+def test_wheel_keeps_boards_and_leaves_the_projects_own_behind(
+    installed: Path, strange: Path, finished: Path
+) -> None:
+    folder = result(finished)
+    for arguments in (
+        ("leaderboard", "init", "board"),
+        ("submit", str(folder), "--board", "board"),
+        ("leaderboard", "verify", "board"),
+        ("leaderboard", "build", "board"),
+        ("leaderboard", "schema", "record"),
+        ("report", str(folder), "--output", "report.html"),
+    ):
+        done = _run(installed, *arguments, folder=strange)
+        assert done.returncode == 0, done.stderr
+    assert "zoo/llava-healthy" in (strange / "board" / "index.html").read_text(encoding="utf-8")
+    for name in ("board.yaml", "entries", "images", "index.html", "leaderboard.json"):
+        assert (ROOT / "leaderboard" / name).exists()
+        assert not (installed / "lib" / "leaderboard" / name).exists()
 
 
 def test_python_m_harness_works_beside_packages_of_the_same_names(strange: Path) -> None:
