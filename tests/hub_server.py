@@ -49,6 +49,8 @@ class Hub:
             "HF_TOKEN": TOKEN,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_OFFLINE": "0",  # other tests of this process may be offline
+            "HF_DATASETS_OFFLINE": "0",
         }
 
 

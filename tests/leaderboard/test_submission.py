@@ -217,12 +217,17 @@ LOW = Limits(record=10_000, samples=10**6, probes=10**6, sample_line=3_000, prob
     [
         ("record.json", b" " * 20_000, "record.json: larger than 0 MB"),
         ("samples.jsonl", b"\n" * 2_000_000, "samples.jsonl: larger than 0 MB"),
-        ("samples.jsonl.gz", gzip.compress(b"\n" * 50_000_000), "samples.jsonl.gz: larger than 0 MB"),
-        ("probes.jsonl.gz", gzip.compress(b"\n" * 50_000_000), "probes.jsonl.gz: larger than 0 MB"),
-        ("probes.jsonl.gz", gzip.compress(b"{}\n")[:-4], "probes.jsonl.gz: cannot be unpacked"),
+        (
+            "samples.jsonl.gz",
+            gzip.compress(b"\n" * 50_000_000, mtime=0),
+            "samples.jsonl.gz: larger than 0 MB",
+        ),
+        ("probes.jsonl.gz", gzip.compress(b"\n" * 50_000_000, mtime=0), "probes.jsonl.gz: larger than 0 MB"),
+        ("probes.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:-4], "probes.jsonl.gz: cannot be unpacked"),
         ("probes.jsonl.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 60, "probes.jsonl.gz: cannot be unpacked"),
         ("probes.jsonl.gz", b"{}\n", "probes.jsonl.gz: cannot be unpacked"),
     ],
+    ids=range(7),
 )
 def test_no_more_is_read_than_the_limits_allow(result: Path, name: str, content: bytes, said: str) -> None:
     limits = LOW if name == "record.json" else Limits(samples=10**6, probes=10**6)
