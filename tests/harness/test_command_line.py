@@ -158,6 +158,8 @@ def test_an_interrupt_is_one_line_and_exit_130() -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        # A shell's background job is told to ignore interrupts, and so would this process be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
