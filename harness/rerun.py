@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import __version__
 from harness.console import Console
 from harness.options import EvalOptions
 from harness.plan import make_plan
 from harness.sweep import sweep
 from leaderboard.board_folder import TASKS, BoardFolder
-from leaderboard.contrasts import LEVEL, paired_difference
-from leaderboard.entry import Rerun
+from leaderboard.contrasts import LEVEL, answered_right, paired_difference
+from leaderboard.entry import RECORD, Rerun
 from leaderboard.record import Record, RecordError
+from leaderboard.record_rules import halved
 from leaderboard.samples import SampleLine
 from leaderboard.scoring import MAIN_READOUT
 from leaderboard.submission import Submission, check_submission, read_submission
@@ -42,19 +40,19 @@ def rerun(
         RecordError: the entry does not verify, the model cannot run here, is another revision, or answers
             otherwise.
     """
-    check_entry(folder, board)
-    before = read_submission(folder)
+    entry = check_entry(folder, board)
+    before = entry.submission
     asked = replace(
         options,
         seed=before.record.provenance.seed,
         probe=bool(before.probes),
-        probing_half=before.record.tuning is None and _halved(before.record),
+        probing_half=before.record.tuning is None and halved(before.record),
     )
     result = _evaluated(_task(before.record, board), model or before.record.model.name, asked, console)
     after = read_submission(result)
     check_submission(after, board)
     found = compare_runs(before, after)
-    mark_rerun(folder, board, found)
+    mark_rerun(entry, found)
     return found
 
 
@@ -77,13 +75,13 @@ def compare_runs(before: Submission, after: Submission) -> Rerun:
     first, second = _test(before), _test(after)
     agreement = sum(a.predicted == b.predicted for a, b in zip(first, second, strict=True)) / len(first)
     groups = [line.group for line in first]
-    paired = paired_difference(_correct(second), _correct(first), groups)
+    paired = paired_difference(answered_right(second), answered_right(first), groups)
     found = Rerun(
         harness_version=__version__,
         engine=after.record.model.engine,
         device=after.record.cost.device,
         agreement=agreement,
-        accuracy=float(_correct(second).mean()),
+        accuracy=float(answered_right(second).mean()),
         p=paired.p,
         largest_probe_difference=_probe_difference(before.record, after.record),
     )
@@ -115,12 +113,17 @@ def _evaluated(task: str, model: str, options: EvalOptions, console: Console) ->
     plan = make_plan((task,), (model,), options)
     if len(plan.runs) != 1:
         raise RecordError(f"--model {model} stands for {len(plan.runs)} models; name one")
+    folder = plan.runs[0].folder
+    if (folder / RECORD).exists():
+        raise RecordError(
+            f"{folder}: holds a result already, and nothing would be run; give another --output"
+        )
     outcome = sweep(plan, options, console)
     for planned, reason in outcome.failures:
         raise RecordError(f"{planned.title}: cannot be run again: {reason}")
     for planned in outcome.skipped:
         raise RecordError(f"{planned.title}: cannot be run again: {planned.reason}")
-    return plan.runs[0].folder
+    return folder
 
 
 def _task(record: Record, board: BoardFolder) -> str:
@@ -128,16 +131,8 @@ def _task(record: Record, board: BoardFolder) -> str:
     return str(board.path / TASKS / f"{record.task.name}.yaml") if own else record.task.name
 
 
-def _halved(record: Record) -> bool:
-    return bool(record.configuration.get("options", {}).get("probing_half"))
-
-
 def _test(submission: Submission) -> list[SampleLine]:
     return [line for line in submission.samples if line.split == "test"]
-
-
-def _correct(lines: list[SampleLine]) -> NDArray[np.float64]:
-    return np.array([line.outcome == "correct" for line in lines], dtype=np.float64)
 
 
 def _probe_difference(before: Record, after: Record) -> float | None:

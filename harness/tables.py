@@ -95,9 +95,9 @@ def _result_row(record: Record) -> tuple[str, ...]:
     if record.model.seen_in_training:
         task += " +"
     if answers is None:
-        return (_model_cell(record), task, *["-"] * 7)
+        return (record.full_name, task, *["-"] * 7)
     return (
-        _model_cell(record),
+        record.full_name,
         task,
         f"{_percent(answers.accuracy)} ({100 * answers.accuracy.low:.0f}-{100 * answers.accuracy.high:.0f})",
         f"{100 * answers.majority_accuracy:.1f}",
@@ -107,10 +107,6 @@ def _result_row(record: Record) -> tuple[str, ...]:
         sparkline(layer_accuracies(record)),
         verdict_cell(record),
     )
-
-
-def _model_cell(record: Record) -> str:
-    return record.model.name + ("" if record.condition == "released" else f"@{record.condition}")
 
 
 def _profile(record: Record) -> str:

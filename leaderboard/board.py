@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from leaderboard.entry import Rerun
+from leaderboard.entry import Rerun, State
 from leaderboard.record import Interval, Record
-
-State = Literal["recomputed", "rerun"]
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ class _Read:
 
     @property
     def name(self) -> str:
-        condition = self.record.condition
-        return self.record.model.name + ("" if condition == "released" else f"@{condition}")
+        return self.record.full_name
 
     @property
     def is_reference(self) -> bool:

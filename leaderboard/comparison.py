@@ -19,7 +19,6 @@ always the latter; with many the two agree.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -31,9 +30,10 @@ from leaderboard.comparison_checks import check_usable, obstacles, remarks
 from leaderboard.comparison_drops import drop_changes
 from leaderboard.comparison_health import health_changes
 from leaderboard.comparison_parts import Change, Floats, LeftOut, Pair, balanced_accuracy_change
-from leaderboard.contrasts import BOOTSTRAP, DRAWS, MCNEMAR, Paired, paired_difference
+from leaderboard.contrasts import BOOTSTRAP, DRAWS, MCNEMAR, Paired, answered_right, paired_difference
 from leaderboard.measured import Measured, check_comparable
 from leaderboard.record import Interval, Outcomes
+from leaderboard.scoring import count_outcomes
 from leaderboard.thresholds import Thresholds
 from leaderboard.visible_change import smallest_visible_clustered_drop, smallest_visible_drop
 from probes.bootstrap import ClusterBootstrap
@@ -170,7 +170,10 @@ def compare_results(
             check_usable(side)
         check_comparable(pair.baseline, pair.candidate)
     tests = [
-        accuracy_test(right(pair.candidate), right(pair.baseline), pair.groups, seed=seed) for pair in made
+        accuracy_test(
+            answered_right(pair.candidate.test), answered_right(pair.baseline.test), pair.groups, seed=seed
+        )
+        for pair in made
     ]
     decisions = decide(tests, limits.level)
     tasks = [
@@ -178,11 +181,6 @@ def compare_results(
         for pair, test, decision in zip(made, tests, decisions, strict=True)
     ]
     return Comparison(_adjusted(tasks), limits)
-
-
-def right(measured: Measured) -> Floats:
-    """Return whether the headline answer to each test image is right, as 0 or 1, shape (images,)."""
-    return np.array([line.outcome == "correct" for line in measured.test], dtype=np.float64)
 
 
 def _verdict(value: float, p_adjusted: float, level: float) -> Verdict:
@@ -197,7 +195,7 @@ def _compared(
     health, no_health = health_changes(pair, limits.readout, seed=seed)
     drops, no_drops = drop_changes(pair, seed=seed)
     task = pair.baseline.record.task
-    baseline, candidate = right(pair.baseline), right(pair.candidate)
+    baseline, candidate = answered_right(pair.baseline.test), answered_right(pair.candidate.test)
     return TaskComparison(
         task=task.name,
         version=task.version,
@@ -235,23 +233,17 @@ def _accuracy(test: Paired, baseline: Floats, candidate: Floats) -> Change:
 
 
 def _answered(side: Measured, groups: Sequence[str]) -> Answered:
-    counted = Counter(line.outcome for line in side.test)
     return Answered(
         model=side.name,
         status=side.record.status,
-        accuracy=to_interval(proportion_estimate(right(side), groups)),
-        outcomes=Outcomes(
-            correct=counted["correct"],
-            wrong=counted["wrong"],
-            no_answer=counted["no_answer"],
-            error=counted["error"],
-        ),
+        accuracy=to_interval(proportion_estimate(answered_right(side.test), groups)),
+        outcomes=count_outcomes(line.outcome for line in side.test),
     )
 
 
 def _visible(pair: Pair, test: Paired, level: float, seed: int) -> float | None:
     """Return the smallest visible drop at the strictest level that Holm asks of one of the tests."""
-    gaps = right(pair.candidate) - right(pair.baseline)
+    gaps = answered_right(pair.candidate.test) - answered_right(pair.baseline.test)
     if test.test == MCNEMAR:
         return smallest_visible_drop(len(gaps), float(np.abs(gaps).mean()), level=level)
     resamples = ClusterBootstrap.of(pair.groups, draws=DRAWS, seed=seed)

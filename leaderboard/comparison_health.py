@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from leaderboard.comparison_parts import Change, Floats, LeftOut, Pair
 from leaderboard.contrasts import BOOTSTRAP, DRAWS
-from leaderboard.measured import Measured
-from leaderboard.samples import ProbeLine
+from leaderboard.health_profile import module_curve
 from leaderboard.scoring import DRAWS as SCORE_DRAWS
-from leaderboard.scoring import by_site, mean_correct
+from leaderboard.scoring import by_site
 from probes.bootstrap import ClusterBootstrap
 from probes.health import ModuleHealth, feature_health_score, health
 from probes.sites import Module, Pool
@@ -55,7 +54,10 @@ def health_changes(
     changes, left_out = [], []
     for module, pool in PLACES:
         name = f"fhs_{module}"
-        curves = [_outcomes(side, readout, module, pool) for side in pair.sides]
+        curves = [
+            module_curve(by_site(side.probes), readout, module, pool, pair.labels.tolist())
+            for side in pair.sides
+        ]
         lacking = [
             which for which, curve in zip(("baseline", "candidate"), curves, strict=True) if curve is None
         ]
@@ -68,22 +70,6 @@ def health_changes(
             scored = [_scored(curve, pair.groups, seed) for curve in curves if curve is not None]
             changes.append(_change(name, scored[0], scored[1], len(set(pair.groups))))
     return tuple(changes), tuple(left_out)
-
-
-def _outcomes(side: Measured, readout: str, module: Module, pool: Pool) -> NDArray[np.float64] | None:
-    """Return how right each layer's probe is, (layers, images), as far as the layer that is read next."""
-    labels = np.array([line.label for line in side.test])
-    curve: list[Sequence[ProbeLine]] = sorted(
-        (
-            same
-            for key, same in by_site(side.probes).items()
-            if key[0] == readout and (same[0].module, same[0].pool) == (module, pool)
-        ),
-        key=lambda same: same[0].layer,
-    )
-    consumed = [same[0].layer for same in curve if same[0].consumed]
-    used = [same for same in curve if not consumed or same[0].layer <= consumed[0]]
-    return np.stack([mean_correct(same, labels) for same in used]) if used else None
 
 
 def _scored(outcomes: NDArray[np.float64], groups: Sequence[str], seed: int) -> _Scored:

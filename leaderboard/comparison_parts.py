@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.contrasts import BOOTSTRAP, DRAWS
+from leaderboard.contrasts import BOOTSTRAP, DRAWS, two_sided_p
 from leaderboard.measured import Measured
 from leaderboard.scoring import NO_CLASS
-from probes.bootstrap import ClusterBootstrap, difference, interval
+from probes.bootstrap import ClusterBootstrap, interval
 from probes.statistics import balanced_accuracy
 
 Floats = NDArray[np.float64]
@@ -90,17 +90,6 @@ class Pair:
                     f"{len(candidate)} in the candidate, or not the same ones"
                 )
         return None
-
-
-def two_sided_p(draws: Floats, groups: int) -> float:
-    """Return the two-sided bootstrap p of a change from its draws (draws,), at least 2^(1 - groups).
-
-    That floor is the smallest p that swapping the runs within groups can give; see
-    `leaderboard.contrasts.paired_difference`.
-    """
-    settled = np.where(np.abs(draws) < _ROUNDING, 0.0, draws)
-    sides = [difference(sign * settled, 0.0, len(settled)).p for sign in (1, -1)]
-    return min(1.0, max(2 * min(sides), 2.0 ** (1 - groups)))
 
 
 def paired_change(

@@ -7,7 +7,7 @@ groups are resampled. Models and probes are held fixed; nothing here speaks of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ from leaderboard.measured import Measured as Measured
 from leaderboard.measured import check_comparable
 from leaderboard.measured import read_measured as read_measured
 from leaderboard.record import Interval, RecordError
-from leaderboard.samples import ProbeLine
+from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import by_site, mean_correct
 from probes.bootstrap import ClusterBootstrap, interval
 from probes.statistics import exact_mcnemar, holm, proportion_estimate
@@ -103,7 +103,7 @@ def answer_contrast(family: str, first: Measured, second: Measured, *, seed: int
             difference.
     """
     check_comparable(first, second)
-    sides = (_Side(measured.name, _answered(measured)) for measured in (first, second))
+    sides = (_Side(measured.name, answered_right(measured.test)) for measured in (first, second))
     return _contrast(family, first, *sides, seed=seed)
 
 
@@ -143,7 +143,9 @@ def probe_contrast(measured: Measured, readout: str = "linear", *, seed: int = 0
     if not ends:
         return None
     last = max(ends, key=lambda lines: lines[0].layer)
-    return _contrast(PROBE, measured, _probed(last, measured), _Side(ANSWER, _answered(measured)), seed=seed)
+    return _contrast(
+        PROBE, measured, _probed(last, measured), _Side(ANSWER, answered_right(measured.test)), seed=seed
+    )
 
 
 def concluded(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
@@ -247,8 +249,9 @@ def _conclusion(value: float, p_adjusted: float) -> Conclusion:
     return "higher" if value > 0 else "lower"
 
 
-def _answered(measured: Measured) -> Floats:
-    return np.array([line.outcome == "correct" for line in measured.test], dtype=np.float64)
+def answered_right(test: Iterable[SampleLine]) -> Floats:
+    """Return whether the headline answer to each test image is right, as 0 or 1, shape (images,)."""
+    return np.array([line.outcome == "correct" for line in test], dtype=np.float64)
 
 
 def _labels(measured: Measured, split: str) -> NDArray[np.int64]:

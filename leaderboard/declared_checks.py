@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
 from leaderboard.floor_parts import NAMES
-from leaderboard.one_line import short
-from leaderboard.record import Record, RecordError
+from leaderboard.record import Record
 from leaderboard.record_checks import FloorsPart
+from leaderboard.record_rules import refuse
 from leaderboard.samples import ProbeLine
 from leaderboard.scoring import CLASS_READOUTS, MAIN_READOUT
 from probes.equivalence import MARGIN
@@ -27,14 +26,14 @@ def check_declared(record: Record, lines: Sequence[ProbeLine], task: TaskSpec) -
         RecordError: naming the field.
     """
     if not 0 <= record.model.parameters <= _MOST_PARAMETERS:
-        _refuse("model.parameters", record.model.parameters, "a model has not so many")
+        refuse("model.parameters", record.model.parameters, "a model has not so many")
     if record.similarity is not None and record.similarity.inert_margin != MARGIN:
-        _refuse("similarity.inert_margin", record.similarity.inert_margin, f"must be {MARGIN}")
+        refuse("similarity.inert_margin", record.similarity.inert_margin, f"must be {MARGIN}")
     if record.floors is not None:
         _check_blank(record.floors, len(task.classes))
     for name, p in _p_values(record):
         if p is not None and not 0 < p <= 1:
-            _refuse(name, p, "is no p-value")
+            refuse(name, p, "is no p-value")
     if lines:
         _check_tested(record, lines)
 
@@ -44,7 +43,7 @@ def _check_blank(floors: FloorsPart, classes: int) -> None:
         return
     found = floors.blank.probabilities
     if len(found) != classes or not all(0 <= p <= 1 for p in found) or abs(sum(found) - 1) > 1e-6:
-        _refuse("floors.blank.probabilities", found, f"must be {classes} that add up to 1, one a class")
+        refuse("floors.blank.probabilities", found, f"must be {classes} that add up to 1, one a class")
 
 
 def _p_values(record: Record) -> Iterator[tuple[str, float | None]]:
@@ -62,23 +61,19 @@ def _check_tested(record: Record, lines: Sequence[ProbeLine]) -> None:
     places = {f"{line.site}.{line.pool}" for line in lines if line.readout in CLASS_READOUTS}
     found = record.permutation
     if found is None:
-        _refuse("permutation", None, "every run with probes has it")
+        refuse("permutation", None, "every run with probes has it")
     if set(found.bands) != places:
         wrong = sorted(set(found.bands) ^ places)
-        _refuse("permutation.bands", wrong, "must be those of the layers in probes.jsonl")
+        refuse("permutation.bands", wrong, "must be those of the layers in probes.jsonl")
     if found.vision_p is None:
-        _refuse("permutation.vision_p", None, "every run with probes has it")
+        refuse("permutation.vision_p", None, "every run with probes has it")
     for place, part in enumerate(record.probes):
         if (part.readout == MAIN_READOUT) != (part.permutation_p is not None):
-            _refuse(
+            refuse(
                 f"probes[{place}].permutation_p",
                 part.permutation_p,
                 f"every {MAIN_READOUT} probe has one, and no other",
             )
     for name in ("reference", "pixels"):
         if record.floors is not None and getattr(record.floors, name).permutation_p is None:
-            _refuse(f"floors.{name}.permutation_p", None, "every run with probes has it")
-
-
-def _refuse(name: str, found: object, reason: str) -> NoReturn:
-    raise RecordError(f"record.json: {name}: {short(found)}: {reason}")
+            refuse(f"floors.{name}.permutation_p", None, "every run with probes has it")

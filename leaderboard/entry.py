@@ -19,6 +19,8 @@ from leaderboard.one_line import printable, short
 from leaderboard.plain_file import read_plain
 from leaderboard.record import Record, RecordError
 
+State = Literal["recomputed", "rerun"]
+
 ENTRIES = "entries"  # the folder of a board that holds them
 SUMMARY = "entry.json"
 RECORD, SAMPLES, PROBES = "record.json", "samples.jsonl.gz", "probes.jsonl.gz"
@@ -65,7 +67,7 @@ class Entry(_Strict):
     """
 
     schema_version: Literal[1] = 1
-    state: Literal["recomputed", "rerun"]
+    state: State
     official_data: bool
     declared: tuple[_Word, ...]
     files: dict[_Word, _Word]  # sha256 of each file's content, of those that end in .gz before compression
@@ -109,8 +111,7 @@ def entry_folder(record: Record) -> str:
         RecordError: the model's name cannot stand for a folder.
     """
     check_name(record.model.name)
-    condition = "" if record.condition == "released" else f"@{record.condition}"
-    return f"{record.model.name.replace('/', '--')}{condition}/{record.task.name}"
+    return f"{record.full_name.replace('/', '--')}/{record.task.name}"
 
 
 def read_entry(folder: Path) -> Entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leaderboard.record import HealthPart, HealthProfile, ModuleHealthPart
 from leaderboard.samples import ProbeLine, SampleLine
@@ -65,19 +66,9 @@ def _module(
     test: Sequence[SampleLine],
     seed: int,
 ) -> ModuleHealthPart:
-    labels = np.array([line.label for line in test])
-    curve = sorted(
-        (
-            same
-            for key, same in found.items()
-            if key[0] == readout and (same[0].module, same[0].pool) == (module, pool)
-        ),
-        key=lambda same: same[0].layer,
-    )
-    read = [same[0].layer for same in curve if same[0].consumed]
-    if read:  # later vision blocks feed nothing
-        curve = [same for same in curve if same[0].layer <= read[0]]
-    correct = np.stack([mean_correct(same, labels) for same in curve])
+    correct = module_curve(found, readout, module, pool, [line.label for line in test])
+    if correct is None:
+        raise ValueError(f"no {readout} probe of {module}.{pool}")
     measured = health(correct, [line.group for line in test], seed=seed)
     return ModuleHealthPart(
         start=measured.start,
@@ -92,3 +83,34 @@ def _module(
         noise_limited=measured.noise_limited,
         pool=pool,
     )
+
+
+def module_curve(
+    found: Mapping[SiteKey, Sequence[ProbeLine]],
+    readout: str,
+    module: Module,
+    pool: Pool,
+    labels: Sequence[int],
+) -> NDArray[np.float64] | None:
+    """Return how right each layer's probe is on each test image, shape (layers, images); None without a layer.
+
+    Of vision the layers up to the one that is read, since later ones feed nothing.
+
+    Args:
+        found: the probes' lines by site, see `scoring.by_site`.
+        readout: of the probes.
+        module: whose layers.
+        pool: how their tokens were pooled.
+        labels: the test images' classes.
+    """
+    curve = sorted(
+        (
+            same
+            for key, same in found.items()
+            if key[0] == readout and (same[0].module, same[0].pool) == (module, pool)
+        ),
+        key=lambda same: same[0].layer,
+    )
+    read = [same[0].layer for same in curve if same[0].consumed]
+    used = [same for same in curve if not read or same[0].layer <= read[0]]
+    return np.stack([mean_correct(same, np.array(labels)) for same in used]) if used else None

@@ -44,7 +44,7 @@ def read_measured(folder: Path) -> Measured:
     counted = Counter(line.split for line in samples)
     _check_samples(folder / "samples.jsonl", counted["test"], record)
     _check_probes(folder / "probes.jsonl", probes, counted)
-    return Measured(_name(record), record, samples, probes)
+    return Measured(record.full_name, record, samples, probes)
 
 
 def check_comparable(first: Measured, second: Measured) -> None:
@@ -69,10 +69,6 @@ def check_comparable(first: Measured, second: Measured) -> None:
                     f"{both}: test image {number} ({one.id}): {what} {a!r} and {b!r}; {way_out}"
                 )
     _check_groups(both, first.test, second.test)
-
-
-def _name(record: Record) -> str:
-    return record.model.name if record.condition == "released" else f"{record.model.name}@{record.condition}"
 
 
 def _check_samples(path: Path, count: int, record: Record) -> None:

@@ -269,6 +269,11 @@ class Record(Part):
     cost: CostPart
     provenance: ProvenancePart
 
+    @property
+    def full_name(self) -> str:
+        """The model's name, with "@" and the condition where that is not released."""
+        return self.model.name if self.condition == "released" else f"{self.model.name}@{self.condition}"
+
 
 def read_record(path: Path) -> Record:
     """Read and check a `record.json`.

@@ -32,14 +32,14 @@ def check_record(record: Record, task: TaskSpec, images: ImageList, official: bo
     _check_state(record)
     _check_task(record, task, images)
     if official and not (images.official and record.task.official_data):
-        _refuse(
+        refuse(
             "task.official_data",
             record.task.official_data,
             "the data are not known to be the published ones, and this board takes no others; a board of "
             "unofficial data takes them (`harness leaderboard init --unofficial`)",
         )
     if record.task.official_data and not images.official:
-        _refuse("task.official_data", True, f"the list of {task.id} is of unofficial data")
+        refuse("task.official_data", True, f"the list of {task.id} is of unofficial data")
     _check_configuration(record, task)
     _check_tuning(record)
 
@@ -55,35 +55,33 @@ def finished(record: Record) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        _refuse("provenance.finished", record.provenance.finished, "must be a time with its zone")
+        refuse("provenance.finished", record.provenance.finished, "must be a time with its zone")
     return found
 
 
 def _check_state(record: Record) -> None:
     if record.status != "complete":
-        _refuse(
+        refuse(
             "status", record.status, "a board holds complete runs; run it on all test images, without --limit"
         )
     if record.error is not None:
-        _refuse("error", record.error, "a complete run has none")
+        refuse("error", record.error, "a complete run has none")
     if record.answers is None:
-        _refuse("answers", None, "a complete run has answers")
+        refuse("answers", None, "a complete run has answers")
     if finished(record) > datetime.now(UTC) + _AHEAD:
-        _refuse("provenance.finished", record.provenance.finished, "is in the future")
+        refuse("provenance.finished", record.provenance.finished, "is in the future")
 
 
 def _check_task(record: Record, task: TaskSpec, images: ImageList) -> None:
     stated = record.task
     if stated.version != task.version:
         age = "older" if stated.version < task.version else "newer"
-        _refuse(
-            "task.version", stated.version, f"{age} than version {task.version}; run it again on that one"
-        )
+        refuse("task.version", stated.version, f"{age} than version {task.version}; run it again on that one")
     names = tuple(one.name for one in task.classes)
     if stated.classes != names:
-        _refuse("task.classes", stated.classes, f"must be {short(names)}")
+        refuse("task.classes", stated.classes, f"must be {short(names)}")
     if stated.dataset_fingerprint != images.fingerprint:
-        _refuse(
+        refuse(
             "task.dataset_fingerprint",
             stated.dataset_fingerprint,
             f"the listed images have {images.fingerprint}: other pixels, labels or splits",
@@ -91,13 +89,13 @@ def _check_task(record: Record, task: TaskSpec, images: ImageList) -> None:
     for split, count in (("val", stated.n_val), ("test", stated.n_test)):
         listed = len(images.split("val" if split == "val" else "test"))
         if count != listed:
-            _refuse(f"task.n_{split}", count, f"the list has {listed} images")
+            refuse(f"task.n_{split}", count, f"the list has {listed} images")
     most = min(task.max_train, len(images.split("train")))
-    if stated.n_train > most or (stated.n_train < most and not _halved(record)):
-        _refuse("task.n_train", stated.n_train, f"must be {most}; run it without --max-train")
+    if stated.n_train > most or (stated.n_train < most and not halved(record)):
+        refuse("task.n_train", stated.n_train, f"must be {most}; run it without --max-train")
 
 
-def _halved(record: Record) -> bool:
+def halved(record: Record) -> bool:
     """Whether probes were fitted on half of the training images, as for tuned models and their siblings."""
     return record.tuning is not None or bool(_options(record).get("probing_half"))
 
@@ -106,25 +104,23 @@ def _check_configuration(record: Record, task: TaskSpec) -> None:
     """The configuration is declared; what it says must fit the board all the same."""
     stated, options = _mapping(record.configuration, "task"), _options(record)
     if stated.get("hash") != task_hash(task):
-        _refuse(
+        refuse(
             "configuration.task.hash",
             stated.get("hash"),
             f"task {task.id} has {task_hash(task)}: other words or settings; run it on the task as it is here",
         )
     for name in ("limit", "max_train"):
         if options.get(name) is not None:
-            _refuse(f"configuration.options.{name}", options[name], "must be null on a board")
+            refuse(f"configuration.options.{name}", options[name], "must be null on a board")
     for name, seed in (
         ("provenance.seed", record.provenance.seed),
         ("configuration.options.seed", options.get("seed")),
     ):
         if seed != SEED or isinstance(seed, bool):
-            _refuse(
-                name, seed, f"must be {SEED}, as by default: among many seeds a lucky one could be chosen"
-            )
+            refuse(name, seed, f"must be {SEED}, as by default: among many seeds a lucky one could be chosen")
     version = _mapping(record.configuration, "judgement").get("scoring_version")
     if version != SCORING_VERSION:
-        _refuse(
+        refuse(
             "configuration.judgement.scoring_version",
             version,
             f"scores are computed by version {SCORING_VERSION}; start the same command again with this version "
@@ -137,11 +133,11 @@ def _check_tuning(record: Record) -> None:
     if tuning is None:
         return
     if record.condition != "lora":
-        _refuse("condition", record.condition, "a tuned model has lora")
+        refuse("condition", record.condition, "a tuned model has lora")
     if tuning.n_test_shared:
-        _refuse("tuning.n_test_shared", tuning.n_test_shared, "the model was tuned on test images")
+        refuse("tuning.n_test_shared", tuning.n_test_shared, "the model was tuned on test images")
     if not tuning.disjoint or tuning.n_shared:
-        _refuse("tuning.n_shared", tuning.n_shared, "its probes were fitted on images that it was tuned on")
+        refuse("tuning.n_shared", tuning.n_shared, "its probes were fitted on images that it was tuned on")
 
 
 def _options(record: Record) -> Mapping[str, Any]:
@@ -151,9 +147,10 @@ def _options(record: Record) -> Mapping[str, Any]:
 def _mapping(configuration: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = configuration.get(key)
     if not isinstance(found, Mapping):
-        _refuse(f"configuration.{key}", found, "must hold the settings of the run")
+        refuse(f"configuration.{key}", found, "must hold the settings of the run")
     return found
 
 
-def _refuse(name: str, found: object, reason: str) -> NoReturn:
+def refuse(name: str, found: object, reason: str) -> NoReturn:
+    """Raise the RecordError that names a field of a record, what was found there, and the reason."""
     raise RecordError(f"record.json: {name}: {short(found)}: {reason}")

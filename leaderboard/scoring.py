@@ -68,11 +68,13 @@ def score_answers(
         if probabilities is None
         else _interval(bootstrap.calibration_error_estimate(labels, probabilities, resamples)),
         headline_source=headline,
-        outcomes=_outcomes(line.outcome for line in test),
+        outcomes=count_outcomes(line.outcome for line in test),
         generated_accuracy=None
         if None in generated
         else _share([outcome == "correct" for outcome in generated], groups),
-        generated_outcomes=None if None in generated else _outcomes(o for o in generated if o is not None),
+        generated_outcomes=None
+        if None in generated
+        else count_outcomes(o for o in generated if o is not None),
         letters_accuracy=_share(np.mean([prompts[name] for name in letters], axis=0), groups)
         if letters
         else None,
@@ -199,7 +201,8 @@ def _spread(correct: Iterable[NDArray[np.float64]]) -> float:
     return max(means) - min(means)
 
 
-def _outcomes(found: Iterable[str]) -> Outcomes:
+def count_outcomes(found: Iterable[str]) -> Outcomes:
+    """Count what became of the images."""
     counted = Counter(found)
     return Outcomes(
         correct=counted["correct"],

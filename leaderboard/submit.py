@@ -25,7 +25,14 @@ from leaderboard.one_line import printable, short
 from leaderboard.plain_file import read_plain
 from leaderboard.record import Record, RecordError, dump_record
 from leaderboard.record_rules import finished
-from leaderboard.submission import LIMITS, Checked, check_submission, parse_record, read_submission
+from leaderboard.submission import (
+    LIMITS,
+    Checked,
+    Submission,
+    check_submission,
+    parse_record,
+    read_submission,
+)
 from tasks.spec import TaskError
 
 
@@ -69,7 +76,17 @@ def submit(folder: Path, board: BoardFolder, *, replace: bool = False) -> Path:
     return target
 
 
-def check_entry(folder: Path, board: BoardFolder) -> tuple[Entry, Checked]:
+@dataclass(frozen=True, eq=False)
+class CheckedEntry:
+    """An entry that verified: what its entry.json says, what was handed in, and what was computed of that."""
+
+    folder: Path
+    entry: Entry
+    submission: Submission
+    checked: Checked
+
+
+def check_entry(folder: Path, board: BoardFolder) -> CheckedEntry:
     """Check an entry as it was when it was handed in, and that its files are those that were checked.
 
     Raises:
@@ -101,7 +118,7 @@ def check_entry(folder: Path, board: BoardFolder) -> tuple[Entry, Checked]:
             raise RecordError(
                 f"{name}: says the same, but not as `harness submit` writes it; submit it again"
             )
-    return entry, checked
+    return CheckedEntry(folder, entry, submission, checked)
 
 
 def verify(
@@ -120,15 +137,10 @@ def verify(
     return tuple(found)
 
 
-def mark_rerun(folder: Path, board: BoardFolder, rerun: Rerun) -> None:
-    """Write into an entry that the keeper ran it again.
-
-    Raises:
-        RecordError: the entry does not verify.
-    """
-    entry, checked = check_entry(folder, board)
-    marked = entry.model_copy(update={"state": "rerun", "rerun": rerun})
-    write_entry(folder, marked, checked.files)
+def mark_rerun(found: CheckedEntry, rerun: Rerun) -> None:
+    """Write into an entry that the keeper ran it again."""
+    marked = found.entry.model_copy(update={"state": "rerun", "rerun": rerun})
+    write_entry(found.folder, marked, found.checked.files)
 
 
 def _verdict(folder: Path, board: BoardFolder, rerun: bool) -> Verdict:
@@ -136,7 +148,7 @@ def _verdict(folder: Path, board: BoardFolder, rerun: bool) -> Verdict:
         folder.relative_to(board.path).as_posix() if folder.is_relative_to(board.path) else folder.as_posix()
     )
     try:
-        entry, _ = check_entry(folder, board)
+        entry = check_entry(folder, board).entry
         if entry.state == "rerun" and not rerun:
             raise RecordError(f"{SUMMARY}: state: rerun, which the board's keeper alone can say")
     except (RecordError, TaskError, OSError) as error:

@@ -14,6 +14,7 @@ from harness.cli.parsing import (
     MODEL_ARGS,
     OFFLINE,
     command_line,
+    included_with_a_word,
 )
 from leaderboard.json_schema import KINDS
 
@@ -59,10 +60,9 @@ def add_task_command(
     from harness.console import Console
     from leaderboard.board_folder import add_task, open_board
     from tasks import catalog
-    from tasks.included import included_tasks
 
     board, console = open_board(board_path), Console()
-    for name in catalog.expand(tasks, included_tasks()):
+    for name in catalog.expand(tasks, included_with_a_word(())):
         task = catalog.load(name)
         images = listed_images(
             task, data_dir=data_dir, offline=offline, assume_yes=assume_yes, progress=console.step
@@ -160,8 +160,11 @@ def rerun_command(
     from harness.options import EvalOptions
     from harness.rerun import rerun
     from leaderboard.board_folder import open_board
+    from leaderboard.entry import ENTRIES
 
     folder = entry.resolve()
+    if not folder.is_dir() or folder.parent.parent.name != ENTRIES:
+        raise click.UsageError(f"{entry}: is no entry; name DIR/{ENTRIES}/<model>/<task>")
     options = EvalOptions(
         output=output,
         data_dir=data_dir,

@@ -77,8 +77,7 @@ def _results(folder: Path) -> list[_Found]:
 
 def _found(folder: Path) -> _Found:
     record = read_record(folder / "record.json")
-    condition = "" if record.condition == "released" else f"@{record.condition}"
-    return _Found(folder, record.model.name + condition, record.task.name)
+    return _Found(folder, record.full_name, record.task.name)
 
 
 def _by_title(results: Sequence[_Found], several: bool) -> dict[str, _Found]:

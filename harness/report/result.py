@@ -25,8 +25,7 @@ class Result:
     @property
     def name(self) -> str:
         """The model's name, with "@" and the condition where that is not released."""
-        record = self.record
-        return record.model.name + ("" if record.condition == "released" else f"@{record.condition}")
+        return self.record.full_name
 
     @property
     def measured(self) -> Measured | None:

@@ -14,7 +14,7 @@ from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.entry import Rerun
 from leaderboard.ranking import TaskAnswers, task_ranks
 from leaderboard.record import RecordError, read_record
-from leaderboard.submit import mark_rerun, submit
+from leaderboard.submit import check_entry, mark_rerun, submit
 from tests.leaderboard.lines import CLASSES
 from tests.leaderboard.made_submission import made_board, made_record, made_run, write_result
 
@@ -109,7 +109,7 @@ def test_what_the_keeper_ran_again_is_shown(board: BoardFolder) -> None:
         p=1.0,
         largest_probe_difference=None,
     )
-    mark_rerun(folder, board, rerun)
+    mark_rerun(check_entry(folder, board), rerun)
     assert {entry["model"]: entry["state"] for entry in entries(board)}["clinic/best"] == "rerun"
 
 

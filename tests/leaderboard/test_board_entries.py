@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.entry import Rerun, read_entry
 from leaderboard.record import RecordError
-from leaderboard.submit import mark_rerun, submit, verify
+from leaderboard.submit import check_entry, mark_rerun, submit, verify
 from tests.leaderboard.json_edits import EDITS
 from tests.leaderboard.made_submission import made_board, made_record, made_run, write_result
 
@@ -230,7 +230,7 @@ def test_a_copied_entry_is_named(board: BoardFolder) -> None:
 
 
 def test_only_the_keeper_marks_an_entry_as_run_again(board: BoardFolder) -> None:
-    mark_rerun(board.path / FIRST, board, RERUN)
+    mark_rerun(check_entry(board.path / FIRST, board), RERUN)
     assert read_entry(board.path / FIRST).rerun == RERUN
     assert problems(board) == {FIRST: None, SECOND: None}
     assert problems(board, rerun=False) == {
@@ -242,7 +242,7 @@ def test_only_the_keeper_marks_an_entry_as_run_again(board: BoardFolder) -> None
 def test_a_spoiled_entry_is_not_marked(board: BoardFolder) -> None:
     _edited_score(board.path / FIRST)
     with pytest.raises(RecordError, match="not the file that was checked"):
-        mark_rerun(board.path / FIRST, board, RERUN)
+        mark_rerun(check_entry(board.path / FIRST, board), RERUN)
 
 
 def test_a_spoiled_entry_keeps_nobody_from_submitting(results: Path, tmp_path: Path) -> None:

@@ -88,6 +88,21 @@ def test_schemas_are_printed(tmp_path: Path) -> None:
         assert json.loads(done.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
+def test_a_result_that_is_there_already_is_not_taken_for_a_second_run(board: Path, finished: Path) -> None:
+    results = str(result(finished).parents[1])
+    done = harness("leaderboard", "rerun", f"board/{ENTRY}", "--output", results, folder=board.parent)
+    assert done.returncode == 1
+    assert "holds a result already, and nothing would be run; give another --output" in done.stderr
+    assert read_json(board / ENTRY / "entry.json")["state"] == "recomputed"
+
+
+def test_only_an_entry_can_be_run_again(board: Path) -> None:
+    for place in ("board", "board/entries", "nowhere"):
+        done = harness("leaderboard", "rerun", place, folder=board.parent)
+        assert done.returncode == 2
+        assert "is no entry; name DIR/entries/<model>/<task>" in done.stderr
+
+
 @pytest.mark.slow
 def test_an_entry_that_answers_the_same_again_is_marked(board: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(board, tmp_path / "board"))
