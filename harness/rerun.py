@@ -18,7 +18,7 @@ from leaderboard.record_rules import halved
 from leaderboard.samples import SampleLine
 from leaderboard.scoring import MAIN_READOUT
 from leaderboard.submission import Submission, check_submission, read_submission
-from leaderboard.submit import check_entry, mark_rerun
+from leaderboard.verify import check_entry, mark_rerun
 
 AGREEMENT = 0.95  # of the answers: another device's rounding turns a few images that lie between two classes
 PROBES = 0.05  # by which a layer's probe may differ, in accuracy

@@ -91,7 +91,7 @@ def verify_command(board_path: Path, entries: tuple[Path, ...], no_rerun: bool, 
     Exit status: 0 every entry is right; 1 one is not; 2 bad usage.
     """
     from leaderboard.board_folder import open_board
-    from leaderboard.submit import verify
+    from leaderboard.verify import verify
 
     board = open_board(board_path)
     found = verify(board, _entry_folders(board_path, entries), rerun=not no_rerun)

@@ -14,7 +14,6 @@ from harness.data.cache import cache_folder, data_folder
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.decode import to_rgb
 from harness.data.download import download_npz
-from harness.data.fingerprint import is_published, md5_of
 from harness.data.groups import group
 from harness.data.index import Entry, index
 from harness.data.layout_hub import list_hub
@@ -24,6 +23,7 @@ from harness.data.layouts import list_folder
 from harness.data.listing import Listing
 from harness.data.locate import find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
+from harness.data.published import is_published, md5_of
 from leaderboard.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
 from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec

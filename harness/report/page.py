@@ -10,13 +10,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from harness.report import citation, comparison, drawing, figure_answers, figure_pair, view, wording
-from harness.report.comparison import Comparison, compare
+from harness.report import citation, drawing, figure_answers, figure_pair, pair, view, wording
 from harness.report.drawing import Drawing
 from harness.report.figure_health import health_drawing, modules
 from harness.report.figure_layers import layer_drawing
 from harness.report.figure_waterfall import waterfall_drawing
 from harness.report.hardest import Hardest, hardest
+from harness.report.pair import Comparison, compare
 from harness.report.pictures import Pictures, read_pictures
 from harness.report.result import Result, read_result
 from leaderboard.record import Record
@@ -102,10 +102,10 @@ def write_report(
     from harness.store import write_atomically
 
     results = [read_result(folder) for folder in folders]
-    compared = compare(*results) if len(results) == 2 else None
+    compared = _compared(results)
     found = [_pictures(result, compared, data_dir) if images else Pictures() for result in results]
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, render(results, found))
+    write_atomically(output, _rendered(results, found, compared))
     missing = tuple((r.name, p.reason) for r, p in zip(results, found, strict=True) if images and p.reason)
     return Written(output, missing)
 
@@ -117,8 +117,15 @@ def render(results: Sequence[Result], pictures: Sequence[Pictures] = ()) -> str:
         results: what is shown; two are shown side by side.
         pictures: of each result's images; none by default.
     """
-    pictures = pictures or [Pictures()] * len(results)
-    compared = compare(*results) if len(results) == 2 else None
+    return _rendered(results, pictures or [Pictures()] * len(results), _compared(results))
+
+
+def _compared(results: Sequence[Result]) -> Comparison | None:
+    """Compare results that are shown side by side: two, no more."""
+    return compare(*results) if len(results) == 2 else None
+
+
+def _rendered(results: Sequence[Result], pictures: Sequence[Pictures], compared: Comparison | None) -> str:
     widths = (drawing.COLUMN if compared else drawing.WIDE, drawing.NARROW)
     records = [result.record for result in results] if compared else []
     shown = [
@@ -132,7 +139,7 @@ def render(results: Sequence[Result], pictures: Sequence[Pictures] = ()) -> str:
         comparison=compared,
         overlaid=_overlaid(results, compared),
         pictures=pictures[0],
-        most=comparison.SHOWN,
+        most=pair.SHOWN,
     )
 
 

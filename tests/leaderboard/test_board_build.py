@@ -14,7 +14,8 @@ from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.entry import Rerun
 from leaderboard.ranking import TaskAnswers, task_ranks
 from leaderboard.record import RecordError, read_record
-from leaderboard.submit import check_entry, mark_rerun, submit
+from leaderboard.submit import submit
+from leaderboard.verify import check_entry, mark_rerun
 from tests.leaderboard.lines import CLASSES
 from tests.leaderboard.made_submission import made_board, made_record, made_run, write_result
 

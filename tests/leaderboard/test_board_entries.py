@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.entry import Rerun, read_entry
 from leaderboard.record import RecordError
-from leaderboard.submit import check_entry, mark_rerun, submit, verify
+from leaderboard.submit import submit
+from leaderboard.verify import check_entry, mark_rerun, verify
 from tests.leaderboard.json_edits import EDITS
 from tests.leaderboard.made_submission import made_board, made_record, made_run, write_result
 

@@ -18,7 +18,8 @@ from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.recompute import recompute
 from leaderboard.record import RecordError
 from leaderboard.samples import ProbeLine, SampleLine
-from leaderboard.submit import submit, verify
+from leaderboard.submit import submit
+from leaderboard.verify import verify
 from tests.leaderboard.lines import CLASSES, MadeUp
 from tests.leaderboard.made_submission import made_board, made_record, made_run, small_task, write_result
 

@@ -9,7 +9,7 @@ import pytest
 from leaderboard.board_build import FILE, PAGE, board_json, make_board
 from leaderboard.board_folder import BoardFolder, open_board
 from leaderboard.page.page import render_board
-from leaderboard.submit import verify
+from leaderboard.verify import verify
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,8 @@ from leaderboard.entry import read_entry
 from leaderboard.record import RecordError, read_record
 from leaderboard.sample_checks import check_ways
 from leaderboard.submission import Limits, read_submission
-from leaderboard.submit import submit, verify
+from leaderboard.submit import submit
+from leaderboard.verify import verify
 from tests.leaderboard.json_edits import HOSTILE
 from tests.leaderboard.made_submission import (
     FINISHED,

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import binomtest
 
 from harness.report import figure_pair
-from harness.report.comparison import SHOWN, compare
 from harness.report.page import render, write_report
+from harness.report.pair import SHOWN, compare
 from harness.report.result import Result
 from leaderboard.contrasts import FINE_TUNING, answer_contrast
 from leaderboard.record import Record
