@@ -49,7 +49,7 @@ class Hub:
             "HF_TOKEN": TOKEN,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_OFFLINE": "0",  # other tests of this process may be offline
+            "HF_HUB_OFFLINE": "0",  # tests are offline unless they serve a hub
             "HF_DATASETS_OFFLINE": "0",
         }
 

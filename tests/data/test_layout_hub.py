@@ -380,7 +380,7 @@ def test_the_documented_task_is_good(tmp_path: Path) -> None:
 def test_large_downloads_are_agreed_to(
     build: ModuleType, served: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # other tests of this process may be offline
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # tests are offline unless they serve a hub
     monkeypatch.setattr(hub_repository, "_size_on_hub", lambda source: 201_000_000)
     monkeypatch.setattr(hub_repository, "_cached", lambda source, offline: None)
     source = build.make_task(hub_source()).source
