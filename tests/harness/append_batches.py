@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,17 +29,22 @@ def features(site: Site, rows: slice) -> np.ndarray:
     return images[:, None] * 1000 + np.arange(site.width, dtype=np.float32) + site.layer
 
 
+def say(line: str) -> None:
+    """Print a line in one write, so that a kill leaves all of it or nothing, however Python buffers."""
+    os.write(1, f"{line}\n".encode())
+
+
 def main(folder: Path, images: int, watched: bool) -> None:
     """Append what is pending; print `begin N` before and `stored N` after each batch."""
     with RunStore(folder, CONFIGURATION) as store:
         if watched:
             store.open_features(SITES, images)
         for number, rows in store.pending(PREFILL, images):
-            print("begin", number, flush=True)
+            say(f"begin {number}")
             seen = {site.key: features(site, rows) for site in SITES} if watched else None
             store.append(PREFILL, number, answers(rows), seen)
-            print("stored", number, flush=True)
-        print("done", flush=True)
+            say(f"stored {number}")
+        say("done")
 
 
 if __name__ == "__main__":
