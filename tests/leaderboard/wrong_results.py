@@ -16,6 +16,20 @@ from tests.leaderboard.rewriting import (
     together,
 )
 
+TUNING = {  # of a model that was tuned as it should be
+    "task": "lumps",
+    "task_version": 1,
+    "part": "language",
+    "base_revision": "0",
+    "settings": "0",
+    "n_tuning": 9,
+    "steps": 1,
+    "kept": 1,
+    "disjoint": True,
+    "n_shared": 0,
+    "n_test_shared": 0,
+}
+
 CASES: dict[str, tuple[Change, str]] = {
     "partial": (in_record("status", "partial"), "record.json: status: 'partial'"),
     "with an error": (in_record("error", "it broke"), "record.json: error: 'it broke'"),
@@ -56,24 +70,25 @@ CASES: dict[str, tuple[Change, str]] = {
         "record.json: provenance.finished: ",
     ),
     "from the future": (in_record("provenance.finished", "9999-01-02T10:00:00+00:00"), "is in the future"),
-    "tuned on test": (
-        in_record(
-            "tuning",
-            {
-                "task": "lumps",
-                "task_version": 1,
-                "part": "language",
-                "base_revision": "0",
-                "settings": "0",
-                "n_tuning": 9,
-                "steps": 1,
-                "kept": 1,
-                "disjoint": True,
-                "n_shared": 0,
-                "n_test_shared": 3,
-            },
-        ),
+    "fewer to be trained on": (
+        in_record("configuration.options.max_train", 9),
+        "record.json: configuration.options.max_train: 9",
+    ),
+    "tuned but released": (
+        in_record("tuning", TUNING),
         "record.json: condition: 'released': a tuned model has lora",
+    ),
+    "tuned on test": (
+        together(in_record("tuning", TUNING | {"n_test_shared": 3}), in_record("condition", "lora")),
+        "record.json: tuning.n_test_shared: 3: the model was tuned on test images",
+    ),
+    "probes fitted on what was tuned on": (
+        together(in_record("tuning", TUNING | {"n_shared": 4}), in_record("condition", "lora")),
+        "record.json: tuning.n_shared: 4: its probes were fitted on images",
+    ),
+    "probes perhaps fitted on what was tuned on": (
+        together(in_record("tuning", TUNING | {"disjoint": False}), in_record("condition", "lora")),
+        "record.json: tuning.n_shared: 0: its probes were fitted on images",
     ),
     "unknown key": (in_record("answers.cheated", 1), "answers.cheated: Extra inputs are not permitted"),
     "text for a number": (
