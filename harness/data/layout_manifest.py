@@ -94,7 +94,9 @@ def _listed(
     if split and split not in SPLITS:
         raise DataError(f"{place}: split: `{split}` must be {', '.join(SPLITS)} or empty")
     if not (folder / path).is_file():
-        raise DataError(f"{place}: file: `{name}` is not in {folder}")
+        raise DataError(
+            f"{place}: file: `{name}` is not in {folder}; name it from there, as in images/0001.png"
+        )
     patient = row.get(patient_column, "").strip() or None
     known: SplitName | None = split if split else None
     return ListedImage(path.as_posix(), list(class_names).index(label), known, patient, folder / path)
