@@ -9,17 +9,22 @@ VENV_LMEVAL := .venv-lmeval
 # Tests of what becomes of a result: its scores, boards, comparison, reports, the hub, lm-eval.
 RECORD_TESTS := tests/leaderboard tests/run/test_board.py tests/data/test_layout_hub.py $(wildcard \
 	tests/harness/test_compare_*.py tests/harness/test_lm_eval_*.py tests/harness/test_push.py tests/harness/test_report_*.py)
+# Tests that train, or go over all models: built-in ones, planted faults, cards, references, tuning, studies.
+MODEL_TESTS := tests/zoo tests/faultbench tests/cards tests/reference tests/finetune tests/study \
+	tests/run/test_references.py
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-record test-browser test-slow models-page test-vllm test-lmeval lint bench faultbench format clean
+.PHONY: help demo test test-models test-record test-browser test-all test-slow models-page test-vllm test-lmeval lint bench faultbench format clean
 
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests of running models (real images too, where HARNESS_TEST_DATA names their folder)"
+	@echo "make test-models  those that train or go over all models: planted faults, cards, references, tuning, studies"
 	@echo "make test-record  those of what becomes of a result: scores, boards, comparison, reports, hub, lm-eval"
 	@echo "make test-browser  the board and the report in a real Chromium, which must be installed"
+	@echo "make test-all  these four"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
 	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
@@ -40,13 +45,18 @@ demo: $(STAMP)
 	$(BIN)/harness report results/*/phantom
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(addprefix --ignore=,$(RECORD_TESTS))
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(addprefix --ignore=,$(RECORD_TESTS) $(MODEL_TESTS))
+
+test-models: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(MODEL_TESTS)
 
 test-record: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser" $(RECORD_TESTS)
 
 test-browser: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not slow" $(RECORD_TESTS)
+
+test-all: test test-models test-record test-browser
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
