@@ -8,7 +8,8 @@ VENV_VLLM := .venv-vllm
 VENV_LMEVAL := .venv-lmeval
 # Tests of what becomes of a result: its scores, boards, comparison, reports, the hub, lm-eval.
 RECORD_TESTS := tests/leaderboard tests/run/test_board.py tests/data/test_layout_hub.py $(wildcard \
-	tests/harness/test_compare_*.py tests/harness/test_lm_eval_*.py tests/harness/test_push.py tests/harness/test_report_*.py)
+	tests/harness/test_compare_*.py tests/harness/test_lm_eval_*.py tests/harness/test_push.py tests/harness/test_report_*.py \
+	tests/harness/test_rerun.py)
 # Tests that train, or go over all models: built-in ones, planted faults, cards, references, tuning, studies.
 MODEL_TESTS := tests/zoo tests/faultbench tests/cards tests/reference tests/finetune tests/study \
 	tests/run/test_references.py

@@ -4,20 +4,34 @@
 set -euo pipefail
 checkout=$1
 base=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# To files, since of a command within another nobody sees that it failed, and nothing would be verified.
+git -C "$checkout" diff --no-renames --name-only -z "${base:?no base commit}...HEAD" > "$work/changed"
+git -C "$checkout" archive --output="$work/before.tar" "$base" leaderboard
+tar -x -f "$work/before.tar" -C "$work"
 entries=()
 while IFS= read -r -d '' path; do
   if [[ ! $path =~ ^leaderboard/entries/([^/]+/[^/]+)/[^/]+$ ]]; then
     printf 'not below leaderboard/entries/<model>/<task>/: %q; a submission holds entries and nothing else\n' "$path" >&2
     exit 1
   fi
-  entry="$checkout/leaderboard/entries/${BASH_REMATCH[1]}"
-  # A folder that is gone was taken off the board: there is nothing to verify.
-  if [[ -d $entry ]]; then entries+=("$entry"); fi
-done < <(git -C "$checkout" diff --no-renames --name-only -z "$base...HEAD")
-if [[ ${#entries[@]} -eq 0 ]]; then
+  name=${BASH_REMATCH[1]}
+  if [[ ! -d $checkout/leaderboard/entries/$name ]]; then
+    printf 'taken off the board: %q; only its keeper takes entries off, in a commit of their own\n' "$name" >&2
+    exit 1
+  fi
+  if [[ -d $work/leaderboard/entries/$name ]]; then
+    printf 'takes the place of an entry that is there: %q\n' "$name" >> "$work/replaced"
+  fi
+  printf '%s\0' "$checkout/leaderboard/entries/$name" >> "$work/entries"
+done < "$work/changed"
+if [[ ! -e $work/entries ]]; then
   echo "no entry was added or changed"
   exit 0
 fi
-mapfile -d '' -t entries < <(printf '%s\0' "${entries[@]}" | sort -zu)
+if [[ -e $work/replaced ]]; then sort -u "$work/replaced"; fi
+sort -zu "$work/entries" > "$work/sorted"
+mapfile -d '' -t entries < "$work/sorted"
 # Whoever keeps the board marks what was run again, in a commit of their own.
-python3 -P -m harness leaderboard verify --no-rerun "$checkout/leaderboard" -- "${entries[@]}"
+python3 -P -m harness leaderboard verify --no-rerun --before "$work/leaderboard" "$checkout/leaderboard" -- "${entries[@]}"

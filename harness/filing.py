@@ -14,7 +14,6 @@ from harness.answering import Answering
 from harness.causal import CausalCheck, causal_settings
 from harness.configuration import package_version
 from harness.data.dataset import Dataset
-from harness.letters_target import IMAGES
 from harness.options import EvalOptions
 from harness.sample_lines import sample_lines
 from harness.scores import score_run
@@ -23,6 +22,7 @@ from harness.timing import Timing
 from harness.tuning_halves import tuning_part
 from harness.watched import Watched
 from leaderboard import scoring
+from leaderboard.answer_target import IMAGES
 from leaderboard.record import (
     CostPart,
     ProvenancePart,

@@ -16,16 +16,13 @@ from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
 from harness.prompts import Question, shuffled_letters_question
 from harness.store import RunStore
-from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED
+from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
 from leaderboard.samples import ProbeLine
 from leaderboard.scoring import NO_CLASS
 from model_adapters.interface import Engine
 from probes.sites import Site, curve
 from tasks.spec import SPLITS, PromptSpec, SplitName, TaskSpec
-from tasks.subset import select
 
-# One more pass over so many images: enough for a probe of a few classes, little beside the other passes.
-IMAGES: dict[SplitName, int] = {"train": 1000, "val": 300, "test": 600}
 SCORE_DECIMALS = 4
 
 _MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
@@ -37,7 +34,7 @@ def letters_prompt(task: TaskSpec) -> PromptSpec | None:
 
 
 def target_images(dataset: Dataset) -> tuple[Sample, ...]:
-    """Choose the images to ask: at most `IMAGES` a split, stratified by class, in the data set's order.
+    """Choose the images to ask: `asked_rows` of every split, in the data set's order.
 
     None where the task has no letters prompt.
     """
@@ -47,9 +44,7 @@ def target_images(dataset: Dataset) -> tuple[Sample, ...]:
     for name in SPLITS:
         samples = dataset.split(name)
         if samples:
-            size = min(IMAGES[name], len(samples))
-            rows = select([s.id for s in samples], [s.label for s in samples], size, dataset.task.seed)
-            chosen += [samples[row] for row in rows]
+            chosen += [samples[row] for row in asked_rows(name, samples, dataset.task.seed)]
     return tuple(chosen)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from harness import __version__
 from harness.console import Console
 from harness.options import EvalOptions
 from harness.plan import make_plan
 from harness.sweep import sweep
+from leaderboard.answer_target import ANSWER_TARGET
 from leaderboard.board_folder import TASKS, BoardFolder
 from leaderboard.contrasts import LEVEL, answered_right, paired_difference
 from leaderboard.entry import RECORD, Rerun
+from leaderboard.floor_parts import FLOOR
 from leaderboard.record import Record, RecordError
 from leaderboard.record_rules import halved
-from leaderboard.samples import SampleLine
+from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import MAIN_READOUT
 from leaderboard.submission import Submission, check_submission, read_submission
 from leaderboard.verify import check_entry, mark_rerun
@@ -62,9 +67,9 @@ def compare_runs(before: Submission, after: Submission) -> Rerun:
     A reference is trained anew, which no two machines do alike: of it the accuracy alone must agree.
 
     Raises:
-        RecordError: the runs are of different revisions or conditions, or do not agree.
+        RecordError: the runs are of different models or conditions, or do not agree.
     """
-    for name in ("revision", "architecture"):
+    for name in ("revision", "architecture", "role", "parameters"):
         one, other = (getattr(side.record.model, name) for side in (before, after))
         if one != other:
             raise RecordError(f"record.json: model.{name}: {one} in the entry, {other} here")
@@ -73,7 +78,7 @@ def compare_runs(before: Submission, after: Submission) -> Rerun:
             f"record.json: condition: {before.record.condition} in the entry, {after.record.condition} here"
         )
     first, second = _test(before), _test(after)
-    agreement = sum(a.predicted == b.predicted for a, b in zip(first, second, strict=True)) / len(first)
+    agreement = _share((a.predicted for a in first), (b.predicted for b in second))
     groups = [line.group for line in first]
     paired = paired_difference(answered_right(second), answered_right(first), groups)
     found = Rerun(
@@ -85,7 +90,11 @@ def compare_runs(before: Submission, after: Submission) -> Rerun:
         p=paired.p,
         largest_probe_difference=_probe_difference(before.record, after.record),
     )
-    _refuse_other_answers(before.record, found)
+    _refuse_other_answers(after.record, found)
+    if after.record.model.role != "reference":
+        _refuse_other_ways(first, second)
+        _refuse_other_letters(before.probes, after.probes)
+        _refuse_other_floors(before, after)
     return found
 
 
@@ -107,6 +116,71 @@ def _refuse_other_answers(record: Record, found: Rerun) -> None:
             f"probes.jsonl: run again, a layer's probe differs by {100 * found.largest_probe_difference:.1f} "
             f"points; at most {100 * PROBES:.0f} are allowed"
         )
+
+
+def _refuse_other_ways(first: Sequence[SampleLine], second: Sequence[SampleLine]) -> None:
+    """Refuse other texts, or other answers to the further questions."""
+    ways: dict[str, Callable[[SampleLine], Iterable[object]]] = {
+        "read": lambda line: [line.read],
+        "orders": lambda line: [one.predicted for one in line.orders],
+    }
+    for name, of in ways.items():
+        one, other = ([value for line in lines for value in of(line)] for lines in (first, second))
+        if len(one) != len(other):
+            raise RecordError(
+                f"samples.jsonl: {name}: run again, {len(other)} answers, {len(one)} in the entry"
+            )
+        share = _share(one, other)
+        if one and share < AGREEMENT:
+            raise RecordError(
+                f"samples.jsonl: {name}: run again, {100 * share:.1f}% are those of the entry; "
+                f"{100 * AGREEMENT:.0f}% are needed"
+            )
+
+
+def _refuse_other_letters(before: Sequence[ProbeLine], after: Sequence[ProbeLine]) -> None:
+    """Refuse letters at the last token that are right otherwise than probes may be."""
+    one, other = ({line.layer: _right(line) for line in lines if _asks(line)} for lines in (before, after))
+    if one.keys() != other.keys():
+        raise RecordError("probes.jsonl: the two runs did not ask letters at the same layers")
+    for layer, share in one.items():
+        if abs(share - other[layer]) > PROBES:
+            raise RecordError(
+                f"probes.jsonl: {ANSWER_TARGET} at layer {layer}: run again, {100 * other[layer]:.1f}% are right, "
+                f"{100 * share:.1f}% in the entry; {100 * PROBES:.0f} points are allowed"
+            )
+
+
+def _asks(line: ProbeLine) -> bool:
+    return (line.readout, line.split) == (ANSWER_TARGET, "test")
+
+
+def _right(line: ProbeLine) -> float:
+    """Return the share of right letters."""
+    return _share(line.targets or (), line.predictions)
+
+
+def _refuse_other_floors(before: Submission, after: Submission) -> None:
+    """Refuse floors of another accuracy. They are trained anew, which no two machines do alike."""
+    test = _test(before)
+    labels, groups = np.array([line.label for line in test]), [line.group for line in test]
+    one, other = (
+        {line.site: line for line in run.probes if (line.readout, line.split) == (FLOOR, "test")}
+        for run in (before, after)
+    )
+    for name in sorted(one.keys() & other.keys()):
+        right = [(np.array(side[name].predictions) == labels).astype(float) for side in (one, other)]
+        p = paired_difference(right[1], right[0], groups).p
+        if p < LEVEL:
+            raise RecordError(
+                f"probes.jsonl: {FLOOR} {name}: run again, {100 * right[1].mean():.1f}% are right, significantly "
+                f"another share than in the entry (p {p:.3f})"
+            )
+
+
+def _share(one: Iterable[object], other: Iterable[object]) -> float:
+    same = [a == b for a, b in zip(one, other, strict=True)]
+    return sum(same) / max(1, len(same))
 
 
 def _evaluated(task: str, model: str, options: EvalOptions, console: Console) -> Path:

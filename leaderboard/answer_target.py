@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 
@@ -11,9 +13,35 @@ from leaderboard.record import Interval
 from leaderboard.record_checks import AnswerTargetPart
 from leaderboard.samples import ProbeLine, SampleLine
 from probes.statistics import proportion_estimate
+from tasks.spec import SplitName
+from tasks.subset import select
 
 ANSWER_TARGET = "answer_target"  # the readout of its lines
 NOT_ASKED = -1  # stands for the letter of an image that was not asked
+
+# One more pass over so many images: enough for a probe of a few classes, little beside the other passes.
+IMAGES: Mapping[SplitName, int] = MappingProxyType({"train": 1000, "val": 300, "test": 600})
+
+
+class Labelled(Protocol):
+    """An image of which id and class are known."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def label(self) -> int: ...  # noqa: D102
+
+
+def asked_rows(split: SplitName, samples: Sequence[Labelled], seed: int) -> tuple[int, ...]:
+    """Return the rows of a split's images that are asked: at most `IMAGES`, stratified by class.
+
+    Args:
+        split: its name.
+        samples: its images, one at least.
+        seed: the task's.
+    """
+    size = min(IMAGES[split], len(samples))
+    return select([s.id for s in samples], [s.label for s in samples], size, seed)
 
 
 def score_answer_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,22 @@ from tasks.spec import TaskSpec
 
 SETTINGS = "board.yaml"
 IMAGES, TASKS = "images", "tasks"
+# Entries and lists are known by their bytes, which git would else change on some systems.
+_ATTRIBUTES = f"{ENTRIES}/** -text\n{IMAGES}/** -text\n"
 
 
 class BoardSettings(BaseModel):
-    """What `board.yaml` holds. With `official` only official data may enter; else all is marked."""
+    """What `board.yaml` holds. With `official` only official data may enter; else all is marked.
+
+    `tasks`, where it stands there, are all that the board takes: models are joined over the tasks that have
+    entries, so that whoever hands in the first one on another would empty that table.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: StrictStr = Field(min_length=1, max_length=200)
     official: StrictBool
+    tasks: tuple[StrictStr, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,20 +44,21 @@ class BoardFolder:
     settings: BoardSettings
 
     def task(self, name: str) -> TaskSpec:
-        """Return a task that the board knows: one that is shipped, or one of its own.
+        """Return a task that the board takes: one that is shipped, or one of its own.
 
         Raises:
-            RecordError: it knows none of that name.
+            RecordError: it takes none of that name.
             TaskError: its own task's YAML is wrong.
         """
-        if name in catalog.shipped_names():
+        known = (*catalog.shipped_names(), *self.own_tasks())
+        taken = known if self.settings.tasks is None else self.settings.tasks
+        if name in taken and name in catalog.shipped_names():
             return catalog.load(name)
-        if name in self.own_tasks():
+        if name in taken and name in self.own_tasks():
             return catalog.load_file(self.path / TASKS / f"{name}.yaml")
-        known = ", ".join([*catalog.shipped_names(), *self.own_tasks()])
         raise RecordError(
-            f"record.json: task.name: {short(name)} is no task of this board; it knows {known}. Its keeper adds "
-            f"one with `harness leaderboard add-task`"
+            f"record.json: task.name: {short(name)} is no task of this board, which takes {', '.join(taken)}; its "
+            "keeper adds one with `harness leaderboard add-task`"
         )
 
     def own_tasks(self) -> tuple[str, ...]:
@@ -74,10 +83,18 @@ class BoardFolder:
         return read_image_list(path, task)
 
     def entry_folders(self) -> tuple[Path, ...]:
-        """Return the folders of all entries, sorted."""
+        """Return the folders of all entries, sorted.
+
+        Raises:
+            RecordError: the folder of entries, or a model's in it, is missing or cannot be read.
+        """
         root = self.path / ENTRIES
-        hidden = (p for p in root.glob("*/*") if not p.name.startswith("."))
-        return tuple(sorted(p for p in hidden if p.is_dir() and not p.parent.is_symlink()))
+        try:
+            models = [p for p in root.iterdir() if p.is_dir() and not p.is_symlink()]
+            found = [p for model in models for p in model.iterdir() if not p.name.startswith(".")]
+        except OSError as error:
+            raise RecordError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        return tuple(sorted(p for p in found if p.is_dir()))
 
 
 def open_board(path: Path) -> BoardFolder:
@@ -94,25 +111,31 @@ def open_board(path: Path) -> BoardFolder:
         raise RecordError(
             f"{file}: cannot be read ({error.strerror}); `harness leaderboard init {path}` begins a board"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecordError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise RecordError(f"{file}: {where}: {first['msg']}") from error
+        raise RecordError(f"{file}: {_first(error)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecordError(f"{file}: not valid YAML ({short(' '.join(str(error).split()))})") from error
 
 
-def init_board(path: Path, settings: BoardSettings) -> BoardFolder:
+def init_board(path: Path, *, title: str, official: bool) -> BoardFolder:
     """Begin a board in a folder, which may hold other things.
 
     Raises:
-        RecordError: it holds a board already.
+        RecordError: it holds a board already, or the title is none.
     """
     file = path / SETTINGS
     if file.exists():
         raise RecordError(f"{file}: there is a board already")
+    try:
+        settings = BoardSettings(title=title, official=official)
+    except ValidationError as error:
+        raise RecordError(f"{file}: {_first(error)}") from error
     (path / ENTRIES).mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True), "utf-8")
+    (path / ENTRIES / ".gitkeep").touch()  # git keeps no empty folder
+    attributes = path / ".gitattributes"
+    if not attributes.exists():
+        attributes.write_text(_ATTRIBUTES, encoding="utf-8")
+    _write_settings(path, settings)
     return BoardFolder(path, settings)
 
 
@@ -123,9 +146,10 @@ def add_task(board: BoardFolder, task: TaskSpec, images: ImageList) -> tuple[Pat
         The files that were written.
 
     Raises:
-        RecordError: the data are not official and the board takes no others, or a shipped task of that name is
-            another one.
+        RecordError: the data are not official and the board takes no others, a shipped task of that name is
+            another one, or the board's entries are on another one of that name or on other images.
     """
+    settings = open_board(board.path).settings  # as it is now: several tasks may be added one by one
     if board.settings.official and not images.official:
         raise RecordError(
             f"{task.id}: the data are not byte for byte the published ones, and the board {board.path} takes "
@@ -133,12 +157,19 @@ def add_task(board: BoardFolder, task: TaskSpec, images: ImageList) -> tuple[Pat
         )
     if task.id in catalog.shipped_names() and not catalog.is_shipped(task):
         raise RecordError(f"{task.id}: a shipped task has this id and is another one; give yours its own id")
-    written = []
+    files = {}
     if task.id not in catalog.shipped_names():
-        written.append(_write(board.path / TASKS / f"{task.id}.yaml", _task_yaml(task)))
+        files[board.path / TASKS / f"{task.id}.yaml"] = _task_yaml(task)
     if shipped_image_list(task) is None:
-        written.append(_write(board.path / IMAGES / f"{task.id}.csv", dump_image_list(images)))
-    return tuple(written)
+        files[board.path / IMAGES / f"{task.id}.csv"] = dump_image_list(images)
+    _refuse_change(board, task, files)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if settings.tasks is not None and task.id not in settings.tasks:
+        changed = settings.model_copy(update={"tasks": (*settings.tasks, task.id)})
+        return (_write_settings(board.path, changed), *files)
+    return tuple(files)
 
 
 def _task_yaml(task: TaskSpec) -> str:
@@ -147,7 +178,26 @@ def _task_yaml(task: TaskSpec) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+def _refuse_change(board: BoardFolder, task: TaskSpec, files: Mapping[Path, str]) -> None:
+    """Refuse to change what entries on a task were checked by: all of them would be wrong."""
+    entries = sum(folder.name == task.id for folder in board.entry_folders())
+    for path, text in files.items():
+        if entries and path.exists() and path.read_text(encoding="utf-8") != text:
+            raise RecordError(
+                f"{path}: differs from {task.id} as it is here, and the board has {entries} entries on it; remove "
+                "these folders first, or give the task another id"
+            )
+
+
+def _write_settings(path: Path, settings: BoardSettings) -> Path:
+    file = path / SETTINGS
+    content = settings.model_dump(mode="json", exclude_none=True)
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def _first(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in a line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    return f"{where}: {first['msg']}"

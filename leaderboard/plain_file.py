@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import stat
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from leaderboard.record import RecordError
 
 _PART = 2**20  # read at a time: nothing is set aside for what may not come
+_HEAD = bytes.fromhex("1f8b0800 00000000")  # magic number, deflate, no flags, no time
 
 
 class _Stream(Protocol):
@@ -35,15 +36,41 @@ def read_plain(path: Path, limit: int) -> bytes:
 def read_packed(path: Path, limit: int) -> bytes:
     """Read a gzip file that holds at most `limit` bytes; no more than these is ever unpacked.
 
+    It must be as `gzip.compress(…, mtime=0)` writes one: names, comments, further members or what follows the
+    last one would be carried along unseen.
+
     Raises:
-        RecordError: as `read_plain`, or it is damaged.
+        RecordError: as `read_plain`, it is damaged, or holds anything beside its content.
     """
-    _check_plain(path)
+    packed = io.BytesIO(read_plain(path, limit))
+    if not packed.getvalue().startswith(_HEAD):
+        raise RecordError(f"{path}: must be a gzip file without name, comment or time")
+    unpacking = zlib.decompressobj(wbits=31)
     try:
-        with gzip.open(path, "rb") as stream:
-            return _limited(stream, limit, path)
-    except (OSError, EOFError, zlib.error) as error:
+        content = _limited(_Unpacked(packed, unpacking), limit, path)
+    except zlib.error as error:
         raise RecordError(f"{path}: cannot be unpacked ({error})") from error
+    if not unpacking.eof:
+        raise RecordError(f"{path}: cannot be unpacked (it is cut off)")
+    if unpacking.unused_data or packed.read(1):
+        raise RecordError(f"{path}: something follows its content")
+    return content
+
+
+@dataclass(frozen=True)
+class _Unpacked:
+    """What a gzip member holds, some of it at a time."""
+
+    packed: io.BytesIO = field(repr=False)
+    unpacking: Any = field(repr=False)  # zlib names no type for it
+
+    def read(self, size: int, /) -> bytes:
+        while not self.unpacking.eof:
+            given = self.unpacking.unconsumed_tail or self.packed.read(_PART)
+            found: bytes = self.unpacking.decompress(given, size)
+            if found or not given:
+                return found
+        return b""
 
 
 def _check_plain(path: Path) -> None:

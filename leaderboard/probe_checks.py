@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED
+from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
 from leaderboard.answer_tests import NO_CLASS
 from leaderboard.floor_parts import FLOOR, NAMES
 from leaderboard.one_line import short
@@ -23,6 +23,7 @@ from tasks.spec import SplitName, TaskSpec
 _READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
 _PREDICTED: tuple[SplitName, ...] = ("val", "test")
 _MOST_LAYERS, _LARGEST = 10_000, 2**31 - 1
+_ROUNDING = 1e-3  # of a sum of shares whose logarithms were rounded to four decimals
 
 
 def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task: TaskSpec) -> None:
@@ -37,6 +38,8 @@ def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task
         _check_site(line, place)
         _check_predictions(line, place, by_split, task)
     check_whole(lines)
+    _check_shown(lines)
+    _check_majority(lines, [line.label for line in samples if line.split == "train"], len(task.classes))
 
 
 def _check_site(line: ProbeLine, place: str) -> None:
@@ -81,6 +84,9 @@ def _check_predictions(
             f"{place}: predictions[{row}]: {found[row]}, but the highest score is that of "
             f"{scores[row].argmax()}"
         )
+    uneven = np.flatnonzero(~unseen & (np.abs(np.logaddexp.reduce(scores, axis=1)) > _ROUNDING))
+    if uneven.size:
+        raise RecordError(f"{place}: scores[{uneven[0]}]: as shares of the classes they do not add up to 1")
     _check_targets(line, place, asked, task)
 
 
@@ -96,5 +102,40 @@ def _check_targets(line: ProbeLine, place: str, asked: Sequence[SampleLine], tas
         order = one_option_order(len(task.classes), task.seed, sample.id)
         if target not in (NOT_ASKED, order.index(sample.label)):
             raise RecordError(f"{place}: targets[{row}]: {short(target)} is not the right option's letter")
-    if set(line.targets) == {NOT_ASKED}:
-        raise RecordError(f"{place}: targets: no image was asked")
+    asked_for = set(asked_rows(line.split, asked, task.seed))
+    wrong = [row for row, target in enumerate(line.targets) if (target != NOT_ASKED) != (row in asked_for)]
+    if wrong:
+        raise RecordError(
+            f"{place}: targets[{wrong[0]}]: {asked[wrong[0]].id} is "
+            f"{'one' if wrong[0] in asked_for else 'none'} of the images that are asked for a letter"
+        )
+
+
+def _check_shown(lines: Sequence[ProbeLine]) -> None:
+    """An image that a model could not be shown is missing at all of its layers: at some it could be chosen."""
+    first: dict[tuple[bool, SplitName], list[bool]] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.readout == FLOOR:
+            continue
+        shown = [predicted != NO_CLASS for predicted in line.predictions]
+        known = first.setdefault((line.readout == ANSWER_TARGET, line.split), shown)
+        if shown != known:
+            row = next(row for row, pair in enumerate(zip(shown, known, strict=True)) if len(set(pair)) > 1)
+            raise RecordError(
+                f"probes.jsonl:{number}: predictions[{row}]: {short(line.predictions[row])}, but the image was "
+                f"{'shown' if known[row] else 'not shown'} at other layers"
+            )
+
+
+def _check_majority(lines: Sequence[ProbeLine], train: Sequence[int], classes: int) -> None:
+    """The floor that answers every image alike follows from the training labels, one added to every count."""
+    counts = np.bincount(np.array(train, dtype=np.int64), minlength=classes) + 1
+    right = np.log(counts / counts.sum())
+    for number, line in enumerate(lines, start=1):
+        majority = (line.readout, line.site) == (FLOOR, "majority")
+        if majority and not np.allclose(
+            np.reshape(line.scores, (-1, classes)), right, atol=_ROUNDING, rtol=0
+        ):
+            raise RecordError(
+                f"probes.jsonl:{number}: scores: must be logarithms of the classes' shares of the training images"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from tasks.spec import TaskSpec
 
 SEED = 0  # of every run on a board, and so of the draws by which it is computed again
 _AHEAD = timedelta(days=1)  # by which a clock may be ahead
+_CONFIGURATION = 200_000  # letters of the longest, as JSON: anything could be put there
 
 
 def check_record(record: Record, task: TaskSpec, images: ImageList, official: bool) -> None:
@@ -93,6 +95,8 @@ def _check_task(record: Record, task: TaskSpec, images: ImageList) -> None:
     most = min(task.max_train, len(images.split("train")))
     if stated.n_train > most or (stated.n_train < most and not halved(record)):
         refuse("task.n_train", stated.n_train, f"must be {most}; run it without --max-train")
+    if 4 * stated.n_train < most:  # a half by whole groups, of which one may be large
+        refuse("task.n_train", stated.n_train, f"no half of {most}")
 
 
 def halved(record: Record) -> bool:
@@ -102,6 +106,9 @@ def halved(record: Record) -> bool:
 
 def _check_configuration(record: Record, task: TaskSpec) -> None:
     """The configuration is declared; what it says must fit the board all the same."""
+    size = len(json.dumps(record.configuration, ensure_ascii=False))
+    if size > _CONFIGURATION:
+        refuse("configuration", f"{size} letters", f"at most {_CONFIGURATION} are allowed")
     stated, options = _mapping(record.configuration, "task"), _options(record)
     if stated.get("hash") != task_hash(task):
         refuse(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from leaderboard.answers import Outcome, Wordings, outcome, read_class, wordings_of
 from leaderboard.image_list import ImageList
@@ -18,8 +22,12 @@ from tasks.spec import TaskSpec
 _COPIED = ("split", "id", "label", "group", "pixel_hash")
 _TEXT_LETTERS = 50_000  # of the longest text: reading a class takes time that grows with it
 LOWEST_SCORE, HIGHEST_SCORE = -1e6, 1e-3  # of a log-probability in nats, allowing for rounding
+_MOST_TOGETHER = 0.1  # nats: probabilities add up to 1, but each may come from a pass of its own in 16 bits
 # Engines that ask every model in words; a classifier's picture alone decides, and others may lack either.
 _ASKING_ENGINES = ("transformers", "vllm", "openai")
+
+
+_SHARES = "logarithms of probabilities that add up to 1 at most"
 
 
 class Wrong(NamedTuple):
@@ -41,6 +49,12 @@ class _Asked:
     @property
     def classes(self) -> int:
         return len(self.task.classes)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no class's words begin another's, so that a text can begin with those of one alone."""
+        words = sorted(one.wording.lower() for one in self.task.classes)
+        return not any(after.startswith(before) for before, after in pairwise(words))
 
 
 def check_samples(
@@ -115,8 +129,11 @@ def _wrongs(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
         if values is not None and not _are_scores(values, asked.classes):
             yield Wrong(name, short(values), f"{asked.classes} log-probabilities, one a class")
             return
+    if line.scores is not None and asked.exclusive and _together(line.scores) > _MOST_TOGETHER:
+        yield Wrong("scores", short(line.scores), _SHARES)
     for name in ("text", "error"):
-        letters = len(getattr(line, name) or "")
+        # Some letters stand for many, as they are spelled out when a class is read from them.
+        letters = len(unicodedata.normalize("NFKC", getattr(line, name) or ""))
         if letters > _TEXT_LETTERS:
             yield Wrong(name, f"{letters} letters", f"at most {_TEXT_LETTERS}")
             return
@@ -139,6 +156,11 @@ def _wrongs(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
 def _are_scores(values: Sequence[float], classes: int) -> bool:
     """Tell whether these can be log-probabilities of the classes; what cannot would break the sums made of it."""
     return len(values) == classes and all(LOWEST_SCORE <= value <= HIGHEST_SCORE for value in values)
+
+
+def _together(scores: Sequence[float]) -> float:
+    """Return the logarithm of the sum of probabilities whose logarithms these are."""
+    return float(np.logaddexp.reduce(scores))
 
 
 def _wrong_text(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
@@ -167,13 +189,17 @@ def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
     if questions and questions != list(wanted):
         yield Wrong("orders", "other prompts or option orders", "those of the task, in its order")
         return
+    kinds = {prompt.id: prompt.kind for prompt in asked.task.prompts}
     for place, one in enumerate(line.orders):
-        yield from _wrong_answer(one, f"orders[{place}]", asked.classes)
+        letters = kinds[one.prompt] == "letters"
+        yield from _wrong_answer(one, f"orders[{place}]", asked.classes, letters or asked.exclusive)
 
 
-def _wrong_answer(one: Asked, name: str, classes: int) -> Iterator[Wrong]:
+def _wrong_answer(one: Asked, name: str, classes: int, exclusive: bool) -> Iterator[Wrong]:
     if one.scores is not None and not _are_scores(one.scores, classes):
         yield Wrong(f"{name}.scores", short(one.scores), f"{classes} log-probabilities, one a class")
+    elif one.scores is not None and exclusive and _together(one.scores) > _MOST_TOGETHER:
+        yield Wrong(f"{name}.scores", short(one.scores), _SHARES)
     elif one.predicted != best(one.scores):
         yield Wrong(f"{name}.predicted", short(one.predicted), short(best(one.scores)))
 

@@ -19,7 +19,14 @@ from leaderboard.entry import (
     read_entry,
     write_entry,
 )
-from leaderboard.entry_rules import refuse_copies, refuse_links, refuse_other_spelling
+from leaderboard.entry_rules import (
+    BoardAnswers,
+    refuse_copies,
+    refuse_links,
+    refuse_older,
+    refuse_other_spelling,
+    refuse_two_models,
+)
 from leaderboard.one_line import printable, short
 from leaderboard.plain_file import read_plain
 from leaderboard.record import RecordError
@@ -46,8 +53,13 @@ class CheckedEntry:
     checked: Checked
 
 
-def check_entry(folder: Path, board: BoardFolder) -> CheckedEntry:
+def check_entry(folder: Path, board: BoardFolder, others: BoardAnswers | None = None) -> CheckedEntry:
     """Check an entry as it was when it was handed in, and that its files are those that were checked.
+
+    Args:
+        folder: the entry's, below the board's.
+        board: the board.
+        others: the answers on the board, where they are read already.
 
     Raises:
         RecordError: naming the entry's file and field.
@@ -62,7 +74,7 @@ def check_entry(folder: Path, board: BoardFolder) -> CheckedEntry:
                 f"{SUMMARY}: files.{printable(name, 80)}: not the file that was checked; was it edited?"
             )
     checked = check_submission(submission, board)
-    _check_place(folder, checked, board)
+    _check_place(folder, submission, checked, others or BoardAnswers(board))
     stated = {"official_data": checked.official, "declared": checked.declared}
     for name, value in stated.items():
         if getattr(entry, name) != value:
@@ -82,7 +94,11 @@ def check_entry(folder: Path, board: BoardFolder) -> CheckedEntry:
 
 
 def verify(
-    board: BoardFolder, folders: Iterable[Path] | None = None, *, rerun: bool = True
+    board: BoardFolder,
+    folders: Iterable[Path] | None = None,
+    *,
+    rerun: bool = True,
+    before: BoardFolder | None = None,
 ) -> tuple[Verified, ...]:
     """Check these entries, or all of the board, one by one; a wrong one does not keep others from being checked.
 
@@ -91,9 +107,11 @@ def verify(
         folders: of the entries; all by default.
         rerun: let entries be marked `rerun`. Only the keeper can know that one was run again, so entries that
             others hand in must not be.
+        before: the board as it was, where entries are handed in: what replaces one of these must be newer.
     """
     chosen = board.entry_folders() if folders is None else tuple(folders)
-    found = [*(_verified(folder, board, rerun) for folder in chosen), *_strays(board)]
+    others = BoardAnswers(board)
+    found = [*(_verified(folder, others, rerun, before) for folder in chosen), *_strays(board)]
     return tuple(found)
 
 
@@ -103,14 +121,20 @@ def mark_rerun(found: CheckedEntry, rerun: Rerun) -> None:
     write_entry(found.folder, marked, found.checked.files)
 
 
-def _verified(folder: Path, board: BoardFolder, rerun: bool) -> Verified:
+def _verified(folder: Path, others: BoardAnswers, rerun: bool, before: BoardFolder | None) -> Verified:
+    board = others.board
     name = (
         folder.relative_to(board.path).as_posix() if folder.is_relative_to(board.path) else folder.as_posix()
     )
     try:
-        entry = check_entry(folder, board).entry
+        found = check_entry(folder, board, others)
+        entry = found.entry
         if entry.state == "rerun" and not rerun:
             raise RecordError(f"{SUMMARY}: state: rerun, which the board's keeper alone can say")
+        if before is not None:
+            refuse_older(
+                before.path / folder.relative_to(board.path), found.checked.files, found.checked.record
+            )
     except (RecordError, TaskError, OSError) as error:
         return Verified(printable(name), printable(" ".join(str(error).split())))
     return Verified(name, None, entry.state)
@@ -139,10 +163,12 @@ def _check_files(folder: Path) -> None:
             )
 
 
-def _check_place(folder: Path, checked: Checked, board: BoardFolder) -> None:
-    """Refuse an entry that is not where it belongs, or is one of another's too."""
+def _check_place(folder: Path, submission: Submission, checked: Checked, others: BoardAnswers) -> None:
+    """Refuse an entry that is not where it belongs, is one of another's too, or one of two models of one name."""
+    board = others.board
     right = entry_folder(checked.record)
     if folder != board.path / ENTRIES / right:
         raise RecordError(f"{RECORD}: model.name, condition or task.name: this entry belongs into {right}")
     refuse_other_spelling(folder, board)
-    refuse_copies(folder, checked.files, board)
+    refuse_two_models(folder, checked.record)
+    refuse_copies(folder, checked.files, submission.samples, others)

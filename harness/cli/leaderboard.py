@@ -36,9 +36,9 @@ def leaderboard() -> None:
 )
 def init(board_path: Path, title: str, unofficial: bool) -> None:
     """Begin a board in DIR."""
-    from leaderboard.board_folder import BoardSettings, init_board
+    from leaderboard.board_folder import init_board
 
-    init_board(board_path, BoardSettings(title=title, official=not unofficial))
+    init_board(board_path, title=title, official=not unofficial)
     click.echo(board_path)
 
 
@@ -81,8 +81,16 @@ def add_task_command(
     is_flag=True,
     help="Refuse entries that are marked as run again, as those of a pull request must not be.",
 )
+@click.option(
+    "--before",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The board as it was: refuse an entry that would replace one there and is no newer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def verify_command(board_path: Path, entries: tuple[Path, ...], no_rerun: bool, as_json: bool) -> int:
+def verify_command(
+    board_path: Path, entries: tuple[Path, ...], no_rerun: bool, before: Path | None, as_json: bool
+) -> int:
     """Compute every score of a board's entries again.
 
     Without ENTRY all are checked; a wrong one does not keep the others from being checked.
@@ -94,7 +102,12 @@ def verify_command(board_path: Path, entries: tuple[Path, ...], no_rerun: bool, 
     from leaderboard.verify import verify
 
     board = open_board(board_path)
-    found = verify(board, _entry_folders(board_path, entries), rerun=not no_rerun)
+    found = verify(
+        board,
+        _entry_folders(board_path, entries),
+        rerun=not no_rerun,
+        before=None if before is None else open_board(before),
+    )
     wrong = [one for one in found if one.problem is not None]
     if as_json:
         rows = [{"entry": one.folder, "state": one.state, "problem": one.problem} for one in found]
@@ -149,9 +162,9 @@ def rerun_command(
 ) -> None:
     """Evaluate an entry's model again, and mark the entry `rerun` where it answers the same.
 
-    ENTRY is DIR/entries/<model>/<task>. At least 95% of the answers must be the same, the accuracies not differ
-    significantly, and no layer's probe by more than 5 points; of a reference, which is trained anew, the accuracy
-    alone.
+    ENTRY is DIR/entries/<model>/<task>. At least 95% of the answers must be the same, of the texts and of further
+    questions too, accuracies not differ significantly, those of floors neither, and no layer's probe by more than
+    5 points; of a reference, which is trained anew, the accuracy alone.
 
     \b
     Exit status: 0 the entry is marked; 1 it cannot be run, or answers otherwise.
@@ -192,12 +205,14 @@ def schema_command(kind: str) -> None:
 
 def _entry_folders(board: Path, entries: tuple[Path, ...]) -> tuple[Path, ...] | None:
     """Return entries as folders of the board; one may be named from here or from the board's folder."""
+    from leaderboard.entry import ENTRIES
+
     if not entries:
         return None
     folders = tuple(entry if entry.is_dir() else board / entry for entry in entries)
     for entry, folder in zip(entries, folders, strict=True):
         if not folder.is_dir():
             raise click.UsageError(f"{entry}: no such entry, here or in {board}")
-        if not folder.resolve().is_relative_to(board.resolve()):
-            raise click.UsageError(f"{entry}: is no entry of {board}")
+        if folder.resolve().parents[1] != (board / ENTRIES).resolve():
+            raise click.UsageError(f"{entry}: is no entry of {board}; name {board / ENTRIES}/<model>/<task>")
     return tuple(board / folder.resolve().relative_to(board.resolve()) for folder in folders)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from study_measured import ProbeRates
 from table import Section
 
-from harness.letters_target import IMAGES
 from harness.study import budget
 from harness.study.budget import ModelSize, TaskSize, TuningSize
+from leaderboard.answer_target import IMAGES
 from model_adapters.card import ModelCard
 from model_adapters.registry import resolve
 from tasks import catalog

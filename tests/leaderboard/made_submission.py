@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.answer_target import ANSWER_TARGET, NOT_ASKED, score_answer_target
+from leaderboard.answer_target import ANSWER_TARGET, score_answer_target
 from leaderboard.answers import outcome, read_class, wordings_of
-from leaderboard.board_folder import BoardFolder, BoardSettings, add_task, init_board, open_board
+from leaderboard.board_folder import BoardFolder, add_task, init_board, open_board
 from leaderboard.floor_parts import DeclaredFloors, score_floors
 from leaderboard.health_profile import score_health
 from leaderboard.image_list import ImageList, ListedSample
@@ -57,7 +57,7 @@ def made_run(seed: int = 0, *, images: int = 0, headline: Headline = "scores", *
     lines = [_shifted(line, (labels[line.split] - was[line.split]) % CLASSES) for line in drawn.lines]
     layers = [line for line in lines if line.readout == "linear"]
     floors = [line for line in lines if line.readout == "floor"]
-    majority = [_constant(line) for line in floors if line.site == "pixels"]
+    majority = [_constant(line, labels["train"]) for line in floors if line.site == "pixels"]
     early = [line for place in ("image_mean", "last_token") for line in _early_layers(layers, place, seed)]
     letters = [_letters(line, moved, seed) for line in (*early, *layers) if line.pool == "last"]
     return MadeUp(tuple(moved), (*layers, *early, *letters, *floors, *majority))
@@ -158,7 +158,7 @@ def made_board(
     path: Path, *, official: bool = True, official_list: bool = True, tasks: Sequence[str] = ("lumps",)
 ) -> BoardFolder:
     """Begin a board that has tasks of these names, each about the images of `made_run(images=0)`."""
-    board = init_board(path, BoardSettings(title="A board", official=official))
+    board = init_board(path, title="A board", official=official)
     for name in tasks:
         add_task(board, small_task(name), image_list(made_run(), official=official_list, task=name))
     return open_board(path)
@@ -235,8 +235,18 @@ def _shifted(line: ProbeLine, shift: np.ndarray) -> ProbeLine:
     return _with_scores(line, (np.array(line.predictions) + shift) % CLASSES, width=width, layer=layer)
 
 
-def _constant(line: ProbeLine) -> ProbeLine:
-    return _with_scores(line, np.ones(len(line.predictions), dtype=int), site="majority")
+def _constant(line: ProbeLine, train: np.ndarray) -> ProbeLine:
+    """Return the floor that gives every image the classes' shares of the training images."""
+    counts = np.bincount(train, minlength=CLASSES) + 1
+    shares = np.log(counts / counts.sum()).round(4).tolist()
+    images = len(line.predictions)
+    return line.model_copy(
+        update={
+            "site": "majority",
+            "predictions": (int(np.argmax(shares)),) * images,
+            "scores": (tuple(shares),) * images,
+        }
+    )
 
 
 def _early_layers(lines: Sequence[ProbeLine], place: str, seed: int) -> list[ProbeLine]:
@@ -254,17 +264,17 @@ def _early_layers(lines: Sequence[ProbeLine], place: str, seed: int) -> list[Pro
 
 
 def _letters(line: ProbeLine, samples: Sequence[SampleLine], seed: int) -> ProbeLine:
-    """Return the probe for the right option's letter; every fifth image was not asked."""
+    """Return the probe for the right option's letter; the tenth image could not be shown."""
     asked = [s for s in samples if s.split == line.split]
     right = np.array([one_option_order(CLASSES, 0, s.id).index(s.label) for s in asked])
     rng = np.random.default_rng([seed, line.layer])
     said = np.where(rng.random(len(right)) < 0.7, right, (right + 1) % CLASSES)
-    known = np.arange(len(right)) % 5 != 4
+    known = np.arange(len(right)) != 9
     full = _with_scores(line, said, readout=ANSWER_TARGET)
     return full.model_copy(
         update={
             "predictions": tuple(np.where(known, said, -1).tolist()),
             "scores": tuple(map(tuple, np.where(known[:, None], full.scores, 0.0).tolist())),
-            "targets": tuple(np.where(known, right, NOT_ASKED).tolist()),
+            "targets": tuple(right.tolist()),
         }
     )

@@ -23,6 +23,7 @@ from leaderboard.submit import submit
 from leaderboard.verify import check_entry, mark_rerun, verify
 from tests.leaderboard.json_edits import EDITS
 from tests.leaderboard.made_submission import made_board, made_record, made_run, write_result
+from tests.leaderboard.rewriting import refusal
 
 FIRST, SECOND = "entries/clinic--model/lumps", "entries/clinic--other/lumps"
 RERUN = Rerun(
@@ -68,7 +69,6 @@ def test_submissions_of_two_models_merge_without_a_conflict(results: Path, tmp_p
         return done.stdout
 
     origin = Path(shutil.copytree(results / "empty", tmp_path / "origin"))
-    (origin / "entries" / ".gitkeep").touch()
     git(origin, "init")
     git(origin, "add", ".")
     git(origin, "commit", "-m", "a board")
@@ -107,7 +107,8 @@ def _rewrite(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
 
 def _repack(change: Callable[[bytes], bytes], name: str = "samples.jsonl.gz") -> Callable[[Path], None]:
     def repack(entry: Path) -> None:
-        (entry / name).write_bytes(gzip.compress(change(gzip.decompress((entry / name).read_bytes()))))
+        content = change(gzip.decompress((entry / name).read_bytes()))
+        (entry / name).write_bytes(gzip.compress(content, mtime=0))
 
     return repack
 
@@ -153,11 +154,18 @@ SPOILED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda e: (e / "samples.jsonl").touch(),
         "'samples.jsonl': an entry holds entry.json",
     ),
+    "a picture behind the lines": (
+        lambda e: (e / "probes.jsonl.gz").write_bytes((e / "probes.jsonl.gz").read_bytes() + bytes(99)),
+        "probes.jsonl.gz: something follows its content",
+    ),
     "another folder": (
         lambda e: e.parent.rename(e.parent.parent / "best"),
         "this entry belongs into clinic--model",
     ),
-    "damaged": (lambda e: (e / "probes.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00 no"), "cannot be unpacked"),
+    "damaged": (
+        lambda e: (e / "probes.jsonl.gz").write_bytes(b"\x1f\x8b\x08" + bytes(5) + b" no"),
+        "cannot be unpacked",
+    ),
     "less declared": (_rewrite(lambda c: c.update(declared=[])), "entry.json: declared: (), but it must be"),
     "unofficial": (
         _rewrite(lambda c: c.update(official_data=False)),
@@ -228,6 +236,29 @@ def test_a_copied_entry_is_named(board: BoardFolder) -> None:
     _rewrite(lambda content: content["files"].update({"record.json": digest}))(copy)
     found = verify(board, [copy])
     assert "samples.jsonl: the very same answers are on the board already" in str(found[0].problem)
+
+
+@pytest.mark.parametrize(("field", "value"), [("revision", "2"), ("role", "reference"), ("parameters", 5)])
+def test_one_name_is_one_model_on_all_tasks(tmp_path: Path, field: str, value: object) -> None:
+    board = made_board(tmp_path / "board", tasks=("lumps", "bumps"))
+    run = made_run()
+    for task in ("lumps", "bumps"):
+        record = made_record(run, task_name=task)
+        if task == "bumps":
+            record = record.model_copy(update={"model": record.model.model_copy(update={field: value})})
+        submit(write_result(tmp_path / task, record, run), board)
+    found = problems(board)
+    assert f"record.json: model.{field}: {value!r}, but" in str(found["entries/clinic--model/bumps"])
+    assert "in the entry clinic--model/bumps" in str(found[FIRST])
+
+
+def test_names_that_differ_in_case_alone_are_refused_on_other_tasks_too(tmp_path: Path) -> None:
+    board = made_board(tmp_path / "board", tasks=("lumps", "bumps"))
+    run = made_run()
+    submit(write_result(tmp_path / "one", made_record(run), run), board)
+    record = made_record(run, name="Clinic/Model", task_name="bumps")
+    other = write_result(tmp_path / "other", record, run)
+    assert "differs from the entry clinic--model in upper and lower case alone" in refusal(other, board)
 
 
 def test_only_the_keeper_marks_an_entry_as_run_again(board: BoardFolder) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from leaderboard.board_folder import open_board
 from leaderboard.submit import submit
 from tests.leaderboard.made_submission import made_board, made_result
+from tests.leaderboard.rewriting import in_record
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / ".github" / "verify_entries.sh"
@@ -53,8 +55,6 @@ def verified(checkout: tuple[Path, str]) -> subprocess.CompletedProcess[str]:
 
 
 def submitted(checkout: tuple[Path, str], tmp_path: Path) -> Path:
-    from leaderboard.board_folder import open_board
-
     return submit(made_result(tmp_path / "result"), open_board(checkout[0] / "leaderboard"))
 
 
@@ -107,15 +107,50 @@ def test_a_link_in_place_of_an_entry_is_refused(checkout: tuple[Path, str]) -> N
     assert "entries and nothing else" in done.stderr
 
 
-def test_an_entry_that_is_taken_off_needs_no_verifying(checkout: tuple[Path, str], tmp_path: Path) -> None:
-    entry = submitted(checkout, tmp_path)
+@pytest.fixture
+def with_entry(checkout: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
+    """The same with an entry on the board."""
+    submitted(checkout, tmp_path)
     git(checkout[0], "add", "--all")
     git(checkout[0], "commit", "--quiet", "-m", "Before")
-    base = git(checkout[0], "rev-parse", "HEAD")
-    shutil.rmtree(entry)
+    return checkout[0], git(checkout[0], "rev-parse", "HEAD")
+
+
+def test_nobody_but_the_keeper_takes_an_entry_off(with_entry: tuple[Path, str]) -> None:
+    shutil.rmtree(with_entry[0] / "leaderboard" / "entries" / "clinic--model")
+    done = verified(with_entry)
+    assert done.returncode == 1
+    assert "taken off the board: clinic--model/lumps" in done.stderr
+
+
+@pytest.mark.parametrize(("finished", "status"), [("2001-01-01", 1), ("2026-02-02", 0)])
+def test_an_entry_is_replaced_by_a_newer_run_alone(
+    with_entry: tuple[Path, str], tmp_path: Path, finished: str, status: int
+) -> None:
+    board = open_board(with_entry[0] / "leaderboard")
+    other = made_result(tmp_path / "other", seed=1)
+    in_record("provenance.finished", f"{finished}T00:00:00+00:00")(other)
+    shutil.rmtree(board.path / "entries" / "clinic--model")
+    submit(other, board)
+    done = verified(with_entry)
+    assert done.returncode == status
+    assert "takes the place of an entry that is there: clinic--model/lumps" in done.stdout
+    assert ("older than the entry clinic--model/lumps" in done.stdout) == (status == 1)
+
+
+@pytest.mark.parametrize("base", ["1" * 40, "no-such-branch", "", "unrelated"])
+def test_without_the_commit_to_compare_with_nothing_passes(
+    checkout: tuple[Path, str], tmp_path: Path, base: str
+) -> None:
+    entry = submitted(checkout, tmp_path)
+    (entry / "record.json").write_text("forged")
+    if base == "unrelated":
+        git(checkout[0], "checkout", "--quiet", "--orphan", "unrelated")
+        git(checkout[0], "commit", "--quiet", "--allow-empty", "-m", "Other")
+        git(checkout[0], "checkout", "--quiet", "-b", "mine", checkout[1])
     done = verified((checkout[0], base))
-    assert done.returncode == 0
-    assert "no entry was added or changed" in done.stdout
+    assert done.returncode != 0
+    assert "no entry was added or changed" not in done.stdout
 
 
 def test_the_workflow_runs_this_script_without_rights_to_write() -> None:

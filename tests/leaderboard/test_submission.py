@@ -101,7 +101,7 @@ def test_what_is_wrong_is_refused_and_the_field_named(result: Path, board: Board
     said = refusal(result, board)
     assert named in said
     assert said.isprintable()
-    assert list((board.path / "entries").iterdir()) == []
+    assert board.entry_folders() == ()
 
 
 @pytest.mark.parametrize("hostile", [*HOSTILE, "a/b/../c", "x" * 10_000, "LPT1", "clinic/com1.txt", "é"])
@@ -110,6 +110,34 @@ def test_a_name_that_is_no_folder_everywhere_is_refused(
 ) -> None:
     in_record("model.name", hostile)(result)
     assert "record.json: model.name: " in refusal(result, board)
+
+
+def test_nearly_the_same_scores_under_another_name_are_a_copy(
+    result: Path, board: BoardFolder, tmp_path: Path
+) -> None:
+    submit(result, board)
+    copy = Path(shutil.copytree(result, tmp_path / "copy"))
+    run = made_run()
+    moved = [
+        line.model_copy(update={"scores": tuple(s - 0.004 * (line.label == 1) for s in line.scores or ())})
+        for line in run.samples
+    ]
+    shifted = type(run)(tuple(moved), run.lines)
+    shutil.rmtree(copy)
+    write_result(copy, made_record(shifted, name="evil/copy"), shifted)
+    assert (
+        "samples.jsonl: the scores of 100% of the test images are those of the entry clinic--model/lumps"
+        in (refusal(copy, board))
+    )
+
+
+def test_two_models_about_the_same_images_are_no_copies(
+    result: Path, board: BoardFolder, tmp_path: Path
+) -> None:
+    submit(result, board)
+    run = made_run(1)
+    other = write_result(tmp_path / "other", made_record(run, name="clinic/other"), run)
+    assert refusal(other, board) == ""
 
 
 def test_hostile_words_elsewhere_are_kept_as_text(result: Path, board: BoardFolder) -> None:
@@ -225,10 +253,17 @@ LOW = Limits(record=10_000, samples=10**6, probes=10**6, sample_line=3_000, prob
         ),
         ("probes.jsonl.gz", gzip.compress(b"\n" * 50_000_000, mtime=0), "probes.jsonl.gz: larger than 0 MB"),
         ("probes.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:-4], "probes.jsonl.gz: cannot be unpacked"),
-        ("probes.jsonl.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 60, "probes.jsonl.gz: cannot be unpacked"),
-        ("probes.jsonl.gz", b"{}\n", "probes.jsonl.gz: cannot be unpacked"),
+        ("probes.jsonl.gz", b"\x1f\x8b\x08" + bytes(5) + b"\xff" * 60, "probes.jsonl.gz: cannot be unpacked"),
+        ("probes.jsonl.gz", b"{}\n", "probes.jsonl.gz: must be a gzip file without name"),
+        ("probes.jsonl.gz", gzip.compress(b"", mtime=5), "probes.jsonl.gz: must be a gzip file without name"),
+        (
+            "probes.jsonl.gz",
+            gzip.compress(b"", mtime=0) * 2,
+            "probes.jsonl.gz: something follows its content",
+        ),
+        ("probes.jsonl.gz", gzip.compress(b"", mtime=0) + b"x", "probes.jsonl.gz: something follows"),
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_no_more_is_read_than_the_limits_allow(result: Path, name: str, content: bytes, said: str) -> None:
     limits = LOW if name == "record.json" else Limits(samples=10**6, probes=10**6)

@@ -64,6 +64,18 @@ CASES: dict[str, tuple[Change, str]] = {
         together(in_record("task.n_train", 35), in_rows("samples", lambda rows: rows[1:])),
         "record.json: task.n_train: 35: must be 36",
     ),
+    "a small part called a half": (
+        together(
+            in_record("configuration.options.probing_half", True),
+            in_record("task.n_train", 8),
+            in_rows("samples", lambda rows: rows[28:]),
+        ),
+        "record.json: task.n_train: 8: no half of 36",
+    ),
+    "a picture in the configuration": (
+        in_record("configuration.words", {f"part {place}": "A" * 10_000 for place in range(30)}),
+        "record.json: configuration: '3",
+    ),
     "no time": (in_record("provenance.finished", "soon"), "record.json: provenance.finished: 'soon'"),
     "no zone": (
         in_record("provenance.finished", "2026-01-02T10:00:00"),
@@ -187,6 +199,14 @@ CASES: dict[str, tuple[Change, str]] = {
         row("samples", 63, scores=[0.9, 0.1, 0.0, 0.0]),
         "samples.jsonl:64: scores: (0.9, 0.1, 0.0, 0.0)",
     ),
+    "sure of the right one": (
+        each("samples", lambda r: r["scores"].__setitem__(r["label"], 0.0), split="test"),
+        "but it must be logarithms of probabilities that add up to 1 at most",
+    ),
+    "sure of two letters": (
+        each("samples", lambda r: r["orders"][-1].update(scores=[0.0, 0.0, -9.0, -9.0]), split="test"),
+        ".scores: (0.0, 0.0, -9.0, -9.0), but it must be logarithms of probabilities that add up to 1",
+    ),
     "no letters": (
         in_tests(orders=[]),
         "samples.jsonl:61: orders: empty, but transformers asks every prompt",
@@ -201,6 +221,10 @@ CASES: dict[str, tuple[Change, str]] = {
         "samples.jsonl:61: orders: other",
     ),
     "a long text": (row("samples", 63, text="A" * 200_000), "samples.jsonl:64: text: 200000 letters"),
+    "a text of letters that stand for many": (
+        row("samples", 63, text="\ufdfa" * 5_000),
+        "samples.jsonl:64: text: 90000 letters",
+    ),
     "a very long line": (row("samples", 63, text="A" * 10_000_000), "samples.jsonl:64: line: "),
     "no probes' lines": (cut("probes.jsonl", 0), "record.json: health: declared, but probes.jsonl is empty"),
     "no layer": (drop("probes", module="llm"), "probes.jsonl: site: linear at llm.00.last is missing"),
@@ -252,6 +276,45 @@ CASES: dict[str, tuple[Change, str]] = {
     "probabilities": (
         row("probes", 0, scores=[[9.0, 0, 0, 0]] * 24),
         "probes.jsonl:1: scores: one is no log-",
+    ),
+    "no shares": (
+        each(
+            "probes",
+            lambda r: r.update(scores=[[s - 1.0 for s in row] for row in r["scores"]]),
+            site="llm.01",
+        ),
+        ": scores[0]: as shares of the classes they do not add up to 1",
+    ),
+    "another majority": (
+        each(
+            "probes",
+            lambda r: r.update(
+                scores=[row[::-1] for row in r["scores"]], predictions=[3 - p for p in r["predictions"]]
+            ),
+            site="majority",
+        ),
+        ": scores: must be logarithms of the classes' shares of the training images",
+    ),
+    "images not shown at some layers": (
+        each(
+            "probes",
+            lambda r: r.update(scores=[[0.0] * 4, *r["scores"][1:]], predictions=[-1, *r["predictions"][1:]]),
+            site="llm.01",
+            readout="linear",
+        ),
+        ": predictions[0]: -1, but the image was shown at other layers",
+    ),
+    "letters of chosen images": (
+        each(
+            "probes",
+            lambda r: r.update(
+                targets=[-1, *r["targets"][1:]],
+                scores=[[0.0] * 4, *r["scores"][1:]],
+                predictions=[-1, *r["predictions"][1:]],
+            ),
+            readout="answer_target",
+        ),
+        "is one of the images that are asked for a letter",
     ),
     "other letters": (
         each("probes", lambda r: r.update(targets=[0] * len(r["targets"])), readout="answer_target"),

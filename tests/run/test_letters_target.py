@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from harness import letters_target
 from harness.data.dataset import Dataset, Sample, SplitReport
-from harness.letters_target import ask_letters, judge_letters, target_images
+from harness.letters_target import ask_letters, judge_letters, letters_prompt, target_images
 from harness.prompts import shuffled_letters_question
 from harness.store import BATCH, RunStore
+from leaderboard import answer_target
 from leaderboard.answer_target import ANSWER_TARGET, score_answer_target
 from leaderboard.samples import ProbeLine, SampleLine
 from leaderboard.scoring import by_site
@@ -139,7 +139,7 @@ def test_targets_are_the_letters_that_the_prompt_gives_the_right_option(tmp_path
 
 def test_letters_say_nothing_about_classes() -> None:
     data = dataset()
-    prompt = letters_target.letters_prompt(data.task)
+    prompt = letters_prompt(data.task)
     assert prompt is not None
     counts = np.zeros((5, 5))
     for label in range(5):
@@ -154,7 +154,7 @@ def test_images_beyond_the_cap_are_neither_asked_nor_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caps = {"train": 300, "val": 100, "test": 120}
-    monkeypatch.setattr(letters_target, "IMAGES", caps)
+    monkeypatch.setattr(answer_target, "IMAGES", caps)
     data = dataset()
     engine = PlantedEngine(data)
     lines = asked_and_judged(tmp_path / "m" / "t", engine, data)
