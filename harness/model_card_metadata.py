@@ -16,7 +16,7 @@ from leaderboard.record import Interval, Record, RecordError
 
 _KEY = "model-index"
 _MEASURED_BY = "mllm-harness"
-_FRONT = re.compile(r"\A(\ufeff?---[ \t]*\r?\n)(.*?)(^---[ \t]*\r?(?:\n|\Z))", re.DOTALL | re.MULTILINE)
+_FRONT = re.compile(r"\A(\ufeff?\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*\r?(?:\n|\Z))", re.DOTALL | re.MULTILINE)
 
 
 def with_metadata(card: str, records: Sequence[Record]) -> str:

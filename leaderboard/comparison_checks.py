@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leaderboard.comparison_parts import Pair
 from leaderboard.measured import Measured
-from leaderboard.record import RecordError
+from leaderboard.record import Record, RecordError
 
 FEW_GROUPS = 20
 
@@ -42,6 +44,12 @@ def obstacles(pair: Pair) -> tuple[str, ...]:
     )
 
 
+def _task_hash(record: Record) -> object:
+    """Return the hash of the task as the run was asked it, None where its configuration does not say."""
+    task = record.configuration.get("task")
+    return task.get("hash") if isinstance(task, Mapping) else None
+
+
 def remarks(pair: Pair) -> tuple[str, ...]:
     """Say what a reader of the comparison should know."""
     found = []
@@ -54,6 +62,12 @@ def remarks(pair: Pair) -> tuple[str, ...]:
         errors = sum(line.outcome == "error" for line in side.test)
         if errors:
             found.append(f"{errors} errors in the {which} count as not correct; samples.jsonl says why")
+    hashes = [_task_hash(side.record) for side in pair.sides]
+    if None not in hashes and hashes[0] != hashes[1]:
+        found.append(
+            "the task's words or settings differ between the two runs, under one id and version: "
+            "a change may be theirs"
+        )
     groups = len(set(pair.groups))
     if groups < FEW_GROUPS:
         found.append(f"only {groups} groups of images: little can be shown by so few")

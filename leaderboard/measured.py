@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from typing import TypeVar
 
+from leaderboard.plain_file import read_packed
 from leaderboard.record import Record, RecordError, read_record
-from leaderboard.samples import ProbeLine, SampleLine, read_lines
+from leaderboard.samples import ProbeLine, SampleLine, parse_lines, read_lines
 from tasks.spec import SplitName
+
+_MOST_BYTES = 2**31  # of unpacked lines
+_AnyLine = TypeVar("_AnyLine", SampleLine, ProbeLine)
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,26 @@ class Measured:
 
 
 def read_measured(folder: Path) -> Measured:
-    """Read `record.json`, `samples.jsonl` and `probes.jsonl` of a result folder.
+    """Read `record.json`, `samples.jsonl` and `probes.jsonl` of a result folder, or of a board's entry.
 
     Raises:
         RecordError: a file is missing, breaks its schema, or does not fit the others; the message names it.
     """
     record = read_record(folder / "record.json")
-    samples = tuple(read_lines(folder / "samples.jsonl", SampleLine))
-    probes = tuple(read_lines(folder / "probes.jsonl", ProbeLine))
+    samples = _lines(folder / "samples.jsonl", SampleLine)
+    probes = _lines(folder / "probes.jsonl", ProbeLine)
     counted = Counter(line.split for line in samples)
     _check_samples(folder / "samples.jsonl", counted["test"], record)
     _check_probes(folder / "probes.jsonl", probes, counted)
     return Measured(record.full_name, record, samples, probes)
+
+
+def _lines(path: Path, kind: type[_AnyLine]) -> tuple[_AnyLine, ...]:
+    """Read lines, which an entry holds compressed."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.exists() or not packed.exists():
+        return tuple(read_lines(path, kind))
+    return tuple(parse_lines(read_packed(packed, _MOST_BYTES), kind, packed))
 
 
 def check_comparable(first: Measured, second: Measured) -> None:

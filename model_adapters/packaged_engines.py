@@ -50,7 +50,7 @@ class PackagedEngine:
             made = factory(card, options)
         except ModelError:
             raise
-        except Exception as error:  # a package's own code may raise anything
+        except (Exception, SystemExit) as error:  # a package's own code may raise anything
             raise ModelError(f"{card.name}: {self.title} failed ({_reason(error)})") from error
         if not isinstance(made, Engine):
             raise ModelError(
@@ -66,7 +66,7 @@ class PackagedEngine:
             )
         try:
             factory = self.entry_points[0].load()
-        except Exception as error:  # a package's own code may raise anything
+        except (Exception, SystemExit) as error:  # a package's own code may raise anything
             raise ModelError(f"{self.title} cannot be loaded ({_reason(error)})") from error
         if not callable(factory):
             raise ModelError(f"{self.title} is no function that makes an engine of a card")
@@ -87,5 +87,5 @@ def _title(entry_point: EntryPoint) -> str:
     return f"the entry point {entry_point.name} = {entry_point.value} ({GROUP}) of {package}"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"

@@ -43,7 +43,7 @@ class PackagedTasks:
                 found = importlib.resources.files(found)
             elif callable(found):
                 found = found()
-        except Exception as error:  # a package's own code may raise anything
+        except (Exception, SystemExit) as error:  # a package's own code may raise anything
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise TaskError.of(Problem(value, None, "", f"cannot be loaded ({reason})")) from error
         folder = Path(str(found))

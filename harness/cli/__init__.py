@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -92,10 +94,15 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 something failed, 2 bad usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 something failed, 2 bad usage, 130 interrupted.
+
+    Of `harness compare` 1 says that a candidate is worse: what fails there exits with 2.
+    """
+    _mend_streams()
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
+    failed = 2 if given[:1] == ["compare"] else 1
     try:
         code = cli.main(args=given, prog_name="harness", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -123,7 +130,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         place = f"{error.filename}: " if error.filename else ""
         _complain(f"{place}{error.strerror or error} (--debug shows where this came up)")
-        sys.exit(1)
+        sys.exit(failed)
     except Exception as error:  # the outermost frame: a known error is one line, any other a bug to report
         if debug:
             raise
@@ -133,7 +140,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 f"unexpected {type(error).__name__}: {' '.join(str(error).split())} "
                 "(this is a bug; --debug shows the traceback to report)"
             )
-            sys.exit(1)
+            sys.exit(failed)
         _complain(str(error))
         sys.exit(code)
 
@@ -146,5 +153,19 @@ def _known(error: Exception) -> int | None:
     return None
 
 
+def _mend_streams() -> None:
+    """Let what is printed never fail for want of a stream (`>&-`), or of a letter in its encoding."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _complain(message: str) -> None:
-    sys.stderr.write(f"harness: {message}\n")
+    with contextlib.suppress(
+        OSError
+    ):  # a full disk behind stderr: the exit status is all that can still be told
+        sys.stderr.write(f"harness: {message}\n")

@@ -209,4 +209,5 @@ def eval_command(
         return 1 if plan.failures else 0
     outcome = sweep(plan, options, Console())
     result_table(outcome)
-    return 1 if outcome.failures else 0
+    failed = any(record.status == "failed" for _, record in outcome.records)
+    return 1 if outcome.failures or failed else 0

@@ -61,13 +61,16 @@ def match_results(baseline: Path, candidate: Path) -> Matched:
 
 
 def _results(folder: Path) -> list[_Found]:
-    if not folder.is_dir():
-        raise RecordError(f"{folder}: no such folder; name a result folder or one that holds several")
-    if (folder / "record.json").exists():
-        places = [folder]
-    else:
-        found = [*folder.glob("*/record.json"), *folder.glob("*/*/record.json")]
-        places = sorted(path.parent for path in found)
+    try:
+        if not folder.is_dir():
+            raise RecordError(f"{folder}: no such folder; name a result folder or one that holds several")
+        if (folder / "record.json").exists():
+            places = [folder]
+        else:
+            found = [*folder.glob("*/record.json"), *folder.glob("*/*/record.json")]
+            places = sorted(path.parent for path in found)
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be looked into ({error.strerror})") from error
     if not places:
         raise RecordError(
             f"{folder}: no result; there is no record.json in it, in <task>/ or <model>/<task>/"

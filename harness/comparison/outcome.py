@@ -81,6 +81,7 @@ def compare_folders(
     """
     limits = thresholds or Thresholds()
     matched = match_results(baseline, candidate)
+    same = tuple(title for title, first, second in matched.pairs if first.resolve() == second.resolve())
     pairs = [(read_measured(first), read_measured(second)) for _, first, second in matched.pairs]
     try:
         comparison = compare_results(pairs, limits, seed=seed)
@@ -94,7 +95,7 @@ def compare_folders(
         comparison=comparison,
         titles=tuple(title for title, _, _ in matched.pairs),
         missing=matched.missing,
-        notes=_notes(baseline, candidate, comparison),
+        notes=_notes(same, comparison),
     )
 
 
@@ -105,10 +106,8 @@ def refused(
     return Outcome(str(baseline), str(candidate), thresholds, allow_missing, refusal=reason)
 
 
-def _notes(baseline: Path, candidate: Path, comparison: Comparison) -> tuple[str, ...]:
-    found = []
-    if baseline.resolve() == candidate.resolve():
-        found.append("baseline and candidate are the same folder: nothing can differ")
+def _notes(same: tuple[str, ...], comparison: Comparison) -> tuple[str, ...]:
+    found = [f"{title}: baseline and candidate are the same folder: nothing can differ" for title in same]
     compared = {task.task for task in comparison.tasks}
     unused = sorted(comparison.thresholds.tasks.keys() - compared)
     if unused:

@@ -90,7 +90,11 @@ def sentence(task: TaskComparison) -> str:
 def gate_sentence(outcome: Outcome) -> str:
     """Say what a gate makes of it."""
     return {
-        PASSED: "passes: no significant regression",
+        PASSED: (
+            "passes: the significant regressions are smaller than the thresholds"
+            if any(task.decision.verdict == "regressed" for _, task in outcome.tasks)
+            else "passes: no significant regression"
+        ),
         STOPPED: "stops: the candidate is significantly worse",
         NOT_COMPARED: "cannot decide",
     }[outcome.gate_code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _common(dataset: Dataset, parquet: Path, images: int) -> dict[str, Any]:
         metadata["note"] = _PRIVATE
     return {
         "dataset_path": "parquet",
-        "dataset_kwargs": {"data_files": {"test": str(parquet.resolve())}},
+        "dataset_kwargs": {"data_files": {"test": glob.escape(str(parquet.resolve()))}},
         "test_split": "test",
         "num_fewshot": 0,
         "doc_to_text": "question",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -257,7 +260,89 @@ def test_two_measures_of_the_answers_stop_no_release(tmp_path: Path) -> None:
     said = compare(first, second, "--gate")
     assert said.returncode == 2
     assert "the headline is read from scores in the baseline and from generated" in said.stderr
-    assert compare(first, second).returncode == 0
+    plain = compare(first, second)
+    assert plain.returncode == 0
+    assert "with --gate this would be no decision: small: the headline is read from scores" in plain.stderr
+
+
+@pytest.mark.parametrize("empty", [0, 1, 3])
+def test_a_name_that_a_shell_left_empty_is_bad_usage(
+    worse: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, empty: int
+) -> None:
+    """ "." would else be the candidate's own folder, and a candidate is never worse than itself."""
+    monkeypatch.chdir(worse[1])
+    words: list[object] = [*worse, "--thresholds", "t.yaml", "--gate"]
+    words[empty] = ""
+    said = compare(*words)
+    assert said.returncode == 2
+    assert "is empty; name a f" in said.stderr
+
+
+def test_nothing_that_is_read_is_written_over(worse: tuple[Path, Path], tmp_path: Path) -> None:
+    record = worse[1] / "record.json"
+    before = record.read_bytes()
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("smallest_regression: 6\n")
+    for words, reason in (
+        (["--json", record], "is a part of a result"),
+        (["--junit", limits, "--thresholds", limits], "holds the thresholds"),
+        (["--json", tmp_path / "x", "--markdown", tmp_path / "y" / ".." / "x"], "is to be written twice"),
+    ):
+        said = compare(*worse, *words)
+        assert said.returncode == 2
+        assert reason in said.stderr
+    assert record.read_bytes() == before
+    assert limits.read_text() == "smallest_regression: 6\n"
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">/dev/full", "2>/dev/full"])
+def test_only_a_regression_exits_with_1(worse: tuple[Path, Path], closed: str) -> None:
+    if "full" in closed and not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    words = [sys.executable, "-m", "harness", "compare", *map(str, reversed(worse)), "--gate"]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {closed}', "bash", *words],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == (2 if "full" in closed else 0), done.stderr
+
+
+def test_tables_are_printed_in_any_encoding(worse: tuple[Path, Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "compare", *map(str, worse)],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "ascii"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u2192" in done.stdout
+
+
+def test_other_words_under_one_version_are_told(tmp_path: Path) -> None:
+    baseline, candidate = sides(6, 5)
+    pair = []
+    for side, digest in ((baseline, "a"), (candidate, "b")):
+        record = side.record.model_copy(update={"configuration": {"task": {"hash": digest}}})
+        pair.append(write(replace(side, record=record), tmp_path / digest))
+    said = compare(*pair, "--gate")
+    assert said.returncode == 0
+    assert "the task's words or settings differ between the two runs" in said.stderr
+    assert "words or settings" not in compare(pair[0], pair[0]).stderr
+
+
+def test_an_entry_of_a_board_is_compared_as_its_result_is(worse: tuple[Path, Path], tmp_path: Path) -> None:
+    entry = Path(shutil.copytree(worse[0], tmp_path / "entry"))
+    for name in ("samples.jsonl", "probes.jsonl"):
+        (entry / f"{name}.gz").write_bytes(gzip.compress((entry / name).read_bytes(), mtime=0))
+        (entry / name).unlink()
+    assert compare(entry, worse[1], "--gate").stdout == compare(*worse, "--gate").stdout
 
 
 def test_thresholds_let_small_regressions_pass(tmp_path: Path) -> None:
@@ -267,6 +352,7 @@ def test_thresholds_let_small_regressions_pass(tmp_path: Path) -> None:
     said = compare(*pair, "--gate", "--thresholds", limits)
     assert said.returncode == 0
     assert "regressed (less than 6 points)" in said.stdout
+    assert "The gate passes: the significant regressions are smaller than the thresholds." in said.stderr
     assert "thresholds name tasks that were not compared: absent" in said.stderr
     limits.write_text("smallest_regression: 5\n")
     assert compare(*pair, "--gate", "--thresholds", limits).returncode == 1

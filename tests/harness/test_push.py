@@ -287,6 +287,15 @@ def test_front_matter_is_the_hubs_and_otherwise_untouched() -> None:
     assert {r.dataset_type for r in ModelCard(again).data.eval_results} == {"other", "busi"}
 
 
+@pytest.mark.parametrize("before", ["\n", "\ufeff", " \n\n"])
+def test_front_matter_is_found_behind_what_the_hub_reads_over(before: str) -> None:
+    new = updated_card(f"{before}---\nlicense: mit\n---\nx\n", [record()])
+    card = ModelCard(new.removeprefix("\ufeff"))
+    assert card.data.license == "mit"
+    assert card.data.eval_results
+    assert updated_card(new, [record()]) == new
+
+
 def test_partial_results_are_marked_and_stay_out_of_the_index() -> None:
     new = updated_card("", [record(status="partial", error="asked about 4 test images")])
     assert "phantom (partial)" in new

@@ -83,6 +83,26 @@ def test_a_run_killed_at_any_moment_loses_nothing_it_has_stored(tmp_path: Path) 
             np.testing.assert_array_equal(loaded[site.key], features(site, everything))
 
 
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old", encoding="utf-8")
+    link.symlink_to(target)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8") == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("cut", [1, 2, 57])
 def test_a_last_line_that_a_kill_left_unfinished_is_dropped(tmp_path: Path, cut: int) -> None:
     folder = tmp_path / "task"

@@ -36,6 +36,7 @@ class LastLabel:
     def close(self):
         pass
 '''
+LEAVING = "raise SystemExit(3)\n"
 BROKEN = 'raise RuntimeError("this package is\\nbroken")\n'
 
 
@@ -156,11 +157,13 @@ def test_a_name_that_is_taken_is_an_error_that_names_both(tmp_path: Path) -> Non
 def test_what_cannot_be_loaded_is_named_and_stands_in_nobodys_way(tmp_path: Path) -> None:
     points = (
         "[harness.tasks]\nbroken-tasks = broken.wrong:folder\nno-folder = broken:__name__\n"
-        "taken = broken.taken:FOLDER\n"
+        "taken = broken.taken:FOLDER\nleaving = broken.leaving:FOLDER\n"
         "[harness.engines]\nbroken-engine = broken.wrong:load\ntransformers = broken.engine:LastLabel\n"
     )
     taken = f"FOLDER = {str(task(tmp_path / 'taken', 'phantom'))!r}\n"
-    site = install(tmp_path / "site", "broken", points, wrong=BROKEN, taken=taken, engine=ENGINE)
+    site = install(
+        tmp_path / "site", "broken", points, wrong=BROKEN, taken=taken, engine=ENGINE, leaving=LEAVING
+    )
     listed = run(tmp_path, "tasks", "list", site=site)
     assert listed.returncode == 0
     assert "phantom-200" in listed.stdout
@@ -168,6 +171,7 @@ def test_what_cannot_be_loaded_is_named_and_stands_in_nobodys_way(tmp_path: Path
         ("broken-tasks", "RuntimeError: this package is broken"),
         ("no-folder", "broken is no folder"),
         ("taken", "has the name of the task"),
+        ("leaving", "SystemExit: 3"),
     ):
         (line,) = (line for line in listed.stderr.splitlines() if f"entry point {name} = " in line)
         assert "of broken is left out" in line
@@ -197,3 +201,15 @@ def test_an_engine_that_fails_or_is_none_fails_alone(tmp_path: Path, card: Path)
     done = run(tmp_path, *ask, "--engine", "none", site=site)
     assert done.returncode == 1
     assert "returned a int, which is no engine" in done.stderr
+
+
+def test_an_engine_that_answers_nothing_has_failed(tmp_path: Path, card: Path) -> None:
+    engine = ENGINE.replace("float(i) for i in", "float('nan') for i in")
+    points = "[harness.engines]\nlast-label = silent.engine:LastLabel\n"
+    site = install(tmp_path / "site", "silent", points, engine=engine)
+    ask = ("eval", "--tasks", "phantom-200", "--models", str(card), "--no-probe")
+    done = run(tmp_path, *ask, site=site)
+    (record,) = (tmp_path / "results").glob("*/phantom-200/record.json")
+    assert read_json(record)["status"] == "failed"
+    assert "(failed)" in done.stdout
+    assert done.returncode == 1
