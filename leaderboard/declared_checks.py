@@ -14,6 +14,7 @@ from probes.equivalence import MARGIN
 from tasks.spec import TaskSpec
 
 _MOST_PARAMETERS = 10**15
+_ROUNDING = 1e-6
 
 
 def check_declared(record: Record, lines: Sequence[ProbeLine], task: TaskSpec) -> None:
@@ -31,6 +32,12 @@ def check_declared(record: Record, lines: Sequence[ProbeLine], task: TaskSpec) -
         refuse("similarity.inert_margin", record.similarity.inert_margin, f"must be {MARGIN}")
     if record.floors is not None:
         _check_blank(record.floors, len(task.classes))
+    for name, share in _shares(record):
+        if share is not None and not -_ROUNDING <= share <= 1 + _ROUNDING:
+            refuse(name, share, "must be 0 to 1")
+    for name, amount in record.cost.seconds.items():
+        if amount < 0:
+            refuse(f"cost.seconds.{name}", amount, "no time is negative")
     for name, p in _p_values(record):
         if p is not None and not 0 < p <= 1:
             refuse(name, p, "is no p-value")
@@ -44,6 +51,23 @@ def _check_blank(floors: FloorsPart, classes: int) -> None:
     found = floors.blank.probabilities
     if len(found) != classes or not all(0 <= p <= 1 for p in found) or abs(sum(found) - 1) > 1e-6:
         refuse("floors.blank.probabilities", found, f"must be {classes} that add up to 1, one a class")
+
+
+def _shares(record: Record) -> Iterator[tuple[str, float | None]]:
+    """Yield what lies between 0 and 1 by what it is."""
+    permuted, similar, projected = record.permutation, record.similarity, record.projection
+    if permuted is not None:
+        yield "permutation.highest", permuted.highest
+        for place, band in permuted.bands.items():
+            yield from ((f"permutation.bands.{place}", quantile) for quantile in band)
+    if similar is not None:
+        for name in ("cka", "knn_overlap", "knn_chance"):
+            yield f"similarity.{name}", getattr(similar, name)
+    if projected is not None:
+        for place, accuracy in projected.balanced_accuracies.items():
+            yield f"projection.balanced_accuracies.{place}", accuracy
+    for layer in (record.floors and record.floors.random_vision) or ():
+        yield f"floors.random_vision.{layer.site}", layer.balanced_accuracy.value
 
 
 def _p_values(record: Record) -> Iterator[tuple[str, float | None]]:

@@ -130,14 +130,14 @@ def _answers(folder: Path) -> Answers | None:
         lines = read_packed(folder / SAMPLES, LIMITS.samples).splitlines()
         rows = [row for row in map(json.loads, lines) if isinstance(row, dict) and row.get("split") == "test"]
         scores = _centred((str(row.get("id")), row.get("scores")) for row in rows)
-    except (RecordError, ValueError, TypeError, RecursionError):
+    except (RecordError, ValueError, TypeError, OverflowError, RecursionError):
         return None  # that entry is wrong itself, as `verify` says of it
     return Answers(entry.files.get(SAMPLES, ""), scores)
 
 
 def _centred(scores: Iterator[tuple[str, Any]]) -> _Scores:
     found = {name: np.array(values, dtype=float) for name, values in scores if values}
-    return {name: values - values.mean() for name, values in found.items()}
+    return {name: values - values.mean() for name, values in found.items() if np.isfinite(values).all()}
 
 
 def _alike(one: _Scores, other: _Scores) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -236,6 +237,19 @@ def test_a_copied_entry_is_named(board: BoardFolder) -> None:
     _rewrite(lambda content: content["files"].update({"record.json": digest}))(copy)
     found = verify(board, [copy])
     assert "samples.jsonl: the very same answers are on the board already" in str(found[0].problem)
+
+
+@pytest.mark.parametrize(
+    "scores", ["[1e999, NaN]", "[1" + "0" * 400 + "]", '{"a": 1}', '"x"', "[[1], [2, 3]]"]
+)
+def test_scores_that_are_none_spoil_no_other_entry(board: BoardFolder, scores: str) -> None:
+    entry = board.path / FIRST
+    lines = gzip.decompress((entry / "samples.jsonl.gz").read_bytes()).decode().splitlines(keepends=True)
+    lines[-1] = re.sub(r'"scores":\[[^]]*\]', f'"scores":{scores}', lines[-1], count=1)
+    (entry / "samples.jsonl.gz").write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+    found = problems(board)
+    assert found[SECOND] is None
+    assert "samples.jsonl" in str(found[FIRST])
 
 
 @pytest.mark.parametrize(("field", "value"), [("revision", "2"), ("role", "reference"), ("parameters", 5)])

@@ -324,6 +324,18 @@ CASES: dict[str, tuple[Change, str]] = {
         in_record("permutation", None),
         "record.json: permutation: None: every run with probes has it",
     ),
+    "a null beyond all": (
+        in_record("permutation.highest", -99.0),
+        "record.json: permutation.highest: -99.0: must be 0 to 1",
+    ),
+    "more than alike": (
+        in_record("similarity.cka", 42.0),
+        "record.json: similarity.cka: 42.0: must be 0 to 1",
+    ),
+    "time won": (
+        in_record("cost.seconds.answer", -1e308),
+        "record.json: cost.seconds.answer: -1e+308: no time",
+    ),
     "no null at a layer": (
         in_record("probes.0.permutation_p", None),
         "record.json: probes[0].permutation_p: None: every linear probe",
