@@ -13,7 +13,7 @@ from harness.options import EvalOptions
 from model_adapters.card import ModelCard
 from model_adapters.device_memory import has_gpu
 from model_adapters.interface import Engine, EngineParity, ModelError, Query
-from model_adapters.registry import load_engine
+from model_adapters.registry import load_engine, packaged_engine
 
 if TYPE_CHECKING:
     from model_adapters.engine_parity import RecordedAnswers
@@ -40,6 +40,12 @@ def inner_engine(engine: Engine) -> Engine:
     from model_adapters.watched_engine import AnsweringAndWatching
 
     return engine.watching if isinstance(engine, AnsweringAndWatching) else engine
+
+
+def packaged_title(card: ModelCard, options: EvalOptions) -> str | None:
+    """Name the engine of a run where another package brings it, None where it is one of ours."""
+    packaged = packaged_engine(engine_of(card, options))
+    return None if packaged is None else packaged.title
 
 
 def load_for_run(

@@ -9,14 +9,14 @@ from itertools import groupby
 from harness.board import collect
 from harness.console import Console
 from harness.data.dataset import DataError
-from harness.engines import LoadedEngine, Questions, compared_anew, load_for_run
+from harness.engines import LoadedEngine, Questions, compared_anew, load_for_run, packaged_title
 from harness.options import EvalOptions
 from harness.plan import Plan, PlannedRun
 from harness.run import run
 from harness.store import StoreError
 from leaderboard.record import Record, RecordError
 from model_adapters.card import ModelCard
-from model_adapters.interface import ModelError, Trainable
+from model_adapters.interface import ModelError, Trainable, one_line
 from tasks.spec import TaskError
 
 # What may go wrong with one run without stopping the others. Anything else is a bug and stops everything.
@@ -83,10 +83,13 @@ def sweep(
             for planned in group:
                 try:
                     record = run(planned, engine, options, console)
-                except EXPECTED as error:
-                    console.say(f"{planned.title}: failed: {error}")
-                    failures.append((planned, str(error)))
-                    ended(planned, str(error))
+                except Exception as error:  # a package's own code may raise anything, ours must not
+                    why = _reason(error, packaged_title(planned.card, options))
+                    if why is None:
+                        raise
+                    console.say(f"{planned.title}: failed: {why}")
+                    failures.append((planned, why))
+                    ended(planned, why)
                     continue
                 records.append((planned, record))
                 ended(planned, None)
@@ -94,6 +97,13 @@ def sweep(
         finally:
             engine.close()
     return SweepOutcome(records=tuple(records), failures=tuple(failures), skipped=plan.skipped)
+
+
+def _reason(error: Exception, packaged: str | None) -> str | None:
+    """Say why a run failed; None where that is a bug of this project."""
+    if isinstance(error, EXPECTED):
+        return str(error)
+    return None if packaged is None else f"{packaged} failed ({type(error).__name__}: {one_line(error)})"
 
 
 def _collect(options: EvalOptions, console: Console) -> None:

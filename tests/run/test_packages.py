@@ -213,3 +213,20 @@ def test_an_engine_that_answers_nothing_has_failed(tmp_path: Path, card: Path) -
     assert read_json(record)["status"] == "failed"
     assert "(failed)" in done.stdout
     assert done.returncode == 1
+
+
+def test_what_a_packages_engine_raises_ends_its_own_run_alone(tmp_path: Path, card: Path) -> None:
+    once = (
+        "if not hasattr(self, 'asked'):\n{0}    self.asked = True\n{0}    raise ValueError('not\\nnow')\n{0}"
+    )
+    engine = ENGINE.replace("scores = [", once.format(" " * 8) + "scores = [", 1)
+    points = "[harness.engines]\nlast-label = moody.engine:LastLabel\n"
+    site = install(tmp_path / "site", "moody", points, engine=engine)
+    task(tmp_path, "two")
+    ask = ("eval", "--tasks", "two.yaml,phantom-200", "--models", str(card), "--no-probe", "--limit", "5")
+    done = run(tmp_path, *ask, site=site)
+    assert done.returncode == 1
+    said = "last-label = moody.engine:LastLabel (harness.engines) of moody failed (ValueError: not now)"
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+    assert len(list((tmp_path / "results").glob("*/*/record.json"))) == 1  # the other task was done
