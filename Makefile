@@ -10,9 +10,9 @@ VENV_LMEVAL := .venv-lmeval
 RECORD_TESTS := tests/leaderboard tests/run/test_board.py tests/data/test_layout_hub.py $(wildcard \
 	tests/harness/test_compare_*.py tests/harness/test_lm_eval_*.py tests/harness/test_push.py tests/harness/test_report_*.py \
 	tests/harness/test_rerun.py)
-# Tests that train, or go over all models: built-in ones, planted faults, cards, references, tuning, studies.
+# Tests that train, or go over several models: built-in and foreign ones, faults, cards, references, tuning, studies.
 MODEL_TESTS := tests/zoo tests/faultbench tests/cards tests/reference tests/finetune tests/study \
-	tests/run/test_references.py
+	tests/run/test_references.py tests/run/test_foreign_model.py tests/run/test_causal.py
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -22,7 +22,7 @@ export TOKENIZERS_PARALLELISM ?= false
 help:
 	@echo "make demo    one model on one task, table and report (no data needed)"
 	@echo "make test    the tests of running models (real images too, where HARNESS_TEST_DATA names their folder)"
-	@echo "make test-models  those that train or go over all models: planted faults, cards, references, tuning, studies"
+	@echo "make test-models  those that train or go over several models: planted faults, cards, references, tuning, studies"
 	@echo "make test-record  those of what becomes of a result: scores, boards, comparison, reports, hub, lm-eval"
 	@echo "make test-browser  the board and the report in a real Chromium, which must be installed"
 	@echo "make test-all  these four"
