@@ -10,7 +10,6 @@ trap 'rm -rf "$work"' EXIT
 git -C "$checkout" diff --no-renames --name-only -z "${base:?no base commit}...HEAD" > "$work/changed"
 git -C "$checkout" archive --output="$work/before.tar" "$base" leaderboard
 tar -x -f "$work/before.tar" -C "$work"
-entries=()
 while IFS= read -r -d '' path; do
   if [[ ! $path =~ ^leaderboard/entries/([^/]+/[^/]+)/[^/]+$ ]]; then
     printf 'not below leaderboard/entries/<model>/<task>/: %q; a submission holds entries and nothing else\n' "$path" >&2

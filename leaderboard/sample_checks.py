@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,8 +26,6 @@ LOWEST_SCORE, HIGHEST_SCORE = -1e6, 1e-3  # of a log-probability in nats, allowi
 _MOST_TOGETHER = 0.1  # nats: probabilities add up to 1, but each may come from a pass of its own in 16 bits
 # Engines that ask every model in words; a classifier's picture alone decides, and others may lack either.
 _ASKING_ENGINES = ("transformers", "vllm", "openai")
-
-
 _SHARES = "logarithms of probabilities that add up to 1 at most"
 
 
@@ -50,7 +49,7 @@ class _Asked:
     def classes(self) -> int:
         return len(self.task.classes)
 
-    @property
+    @cached_property
     def exclusive(self) -> bool:
         """Whether no class's words begin another's, so that a text can begin with those of one alone."""
         words = sorted(one.wording.lower() for one in self.task.classes)

@@ -165,7 +165,6 @@ def _mend_streams() -> None:
 
 
 def _complain(message: str) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # a full disk behind stderr: the exit status is all that can still be told
+    # With a full disk behind stderr the exit status is all that can still be told.
+    with contextlib.suppress(OSError):
         sys.stderr.write(f"harness: {message}\n")
