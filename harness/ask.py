@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.configuration import SCORE_DECIMALS
 from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
 from harness.prompts import Question, label_question, letters_questions
@@ -18,8 +19,6 @@ VARIANTS = "variants"
 GENERATE = "generate"
 
 _UNSCORED: Mapping[str, None] = {"scores": None, "normalised": None, "error": None}
-
-SCORE_DECIMALS = 6  # of a nat; far below what any two machines agree on
 
 
 @dataclass(frozen=True)

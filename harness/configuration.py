@@ -7,7 +7,6 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from harness import ask
 from harness.data.dataset import Dataset
 from harness.model_availability import engine_of
 from harness.options import EvalOptions
@@ -19,6 +18,8 @@ from tasks.option_orders import SEEDED_ORDERS
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
 RUN_VERSION = 1
+
+SCORE_DECIMALS = 6  # of a nat; far below what any two machines agree on
 
 # What a card says about a model that changes no answer; `path` is replaced by the revision.
 _NO_INFLUENCE = {
@@ -85,7 +86,7 @@ def make_configuration(card: ModelCard, dataset: Dataset, options: EvalOptions) 
             "probe": options.probe,
             "limit": options.limit,
             "max_train": options.max_train,
-            "score_decimals": ask.SCORE_DECIMALS,
+            "score_decimals": SCORE_DECIMALS,
             # absent where it was not asked for, so that records of before it count as they did
             **({"probing_half": True} if options.probing_half else {}),
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,3 +127,26 @@ def _both(first: Advance, second: Advance) -> Advance:
         second(count)
 
     return advance
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: ruled and coloured on a terminal, plain aligned text elsewhere."""
+    if is_terminal():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left")
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+    lines = [
+        title,
+        *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows]),
+    ]
+    sys.stdout.write("\n".join(line.rstrip() for line in lines) + "\n\n")
+    sys.stdout.flush()

@@ -74,7 +74,7 @@ def finetune(options: FinetuneOptions, console: Console) -> TunedModel:
 
 
 def _refuse(options: FinetuneOptions) -> None:
-    from model_adapters.finetune.lora import require_peft
+    from model_adapters.adapter import require_peft
 
     card = options.card
     if card.endpoint is not None or card.classifier is not None:

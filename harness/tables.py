@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.console import is_terminal
-from leaderboard.record import Interval, Record, UsagePart
+from harness.console import print_table
+from leaderboard.page import wording as words
+from leaderboard.record import Interval, Record
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -15,29 +16,6 @@ if TYPE_CHECKING:
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LISTED_AGAIN = 5  # runs that were skipped, after the results; the plan lists all
-
-
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: ruled and coloured on a terminal, plain aligned text elsewhere."""
-    if is_terminal():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=title, title_justify="left")
-        for heading in headings:
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console().print(table)
-        return
-    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
-    lines = [
-        title,
-        *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows]),
-    ]
-    sys.stdout.write("\n".join(line.rstrip() for line in lines) + "\n\n")
-    sys.stdout.flush()
 
 
 def plan_table(plan: Plan) -> None:
@@ -83,7 +61,7 @@ def result_table(outcome: SweepOutcome) -> None:
         sys.stdout.write("+ images of this task are known to be among those that the model was trained on\n")
     for _, record in outcome.records:
         if (usage := record.cost.usage) is not None:
-            sys.stdout.write(f"{record.model.name} on {record.task.name}: {usage_line(usage)}\n")
+            sys.stdout.write(f"{record.model.name} on {record.task.name}: {words.usage(usage)}\n")
     sys.stdout.flush()
 
 
@@ -113,15 +91,6 @@ def _profile(record: Record) -> str:
     if record.health is not None:
         return " > ".join(f"{value:.2f}" for value in record.health.profile)
     return "reference" if record.model.role == "reference" else "not watched"
-
-
-def usage_line(usage: UsagePart) -> str:
-    """Say what a server was asked for, and what that cost where prices are known."""
-    cost = "cost not known" if usage.cost is None else f"{usage.cost:.4f} {usage.currency}"
-    return (
-        f"{usage.requests} requests ({usage.retries} again, {usage.failures} failed), "
-        f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}"
-    )
 
 
 def verdict_cell(record: Record) -> str:

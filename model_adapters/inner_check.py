@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from model_adapters.card_facts import compare_with_card
+from model_adapters.check_questions import LETTERS, noise_queries
 from model_adapters.interface import ModelError, Query
 from model_adapters.label_scoring import prefill
-from model_adapters.model_check import LETTERS, noise_queries
 from model_adapters.receptive_field import ramp
 from model_adapters.replaced_forward import Forward, replaced_forward
 from model_adapters.transformers_engine import TransformersEngine

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
 from model_adapters.card import ModelCard
+from model_adapters.check_questions import WORDS, noise_queries
 from model_adapters.device_memory import has_gpu
 from model_adapters.engine_parity import SHARED_ARGUMENTS, SHARED_MEMORY, measure_parity
 from model_adapters.interface import Engine, LabelScores, ModelError, Query
 from model_adapters.registry import load_engine
 
-LETTERS = ("A", "B", "C", "D", "E")
-WORDS = ("normal", "benign", "malignant")
-_SIZES = ((64, 64), (160, 96), (96, 224))  # width, height in pixels
-_QUESTION = "What does the image show? Answer with one word: normal, benign or malignant."
 _WRITTEN = 4  # tokens
 
 
@@ -77,20 +73,6 @@ def check_model(
             *findings,
             _made("engine parity", card, lambda: _parity(loaded, load("transformers", shared))),
         )
-
-
-def noise_queries(labels: tuple[str, ...] = WORDS) -> tuple[Query, ...]:
-    """Return the same question about pictures of noise of unequal sizes, wide, high and square."""
-    generator = np.random.default_rng(0)
-    return tuple(
-        Query(
-            f"{width}x{height}",
-            Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)),
-            _QUESTION,
-            labels,
-        )
-        for width, height in _SIZES
-    )
 
 
 def _findings(card: ModelCard, engine: Engine) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def load_model(
             processor = load_processor(location, config, card.name, **options, **card.processor)
             model = _load_weights(location, config, card.name, model_options)
         if card.adapter is not None:
-            from model_adapters.finetune.lora import merge_adapter
+            from model_adapters.adapter import merge_adapter
 
             model = merge_adapter(model, card, exact)
         try:

@@ -23,7 +23,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(as_json: bool) -> None:
     """List the models that come with a card, and those that `harness zoo build` made."""
-    from harness.tables import print_table
+    from harness.console import print_table
     from model_adapters.interface import ModelError
     from model_adapters.registry import built_models, shipped_cards
 
@@ -110,7 +110,7 @@ def check_command(
 def _print_findings(reports: list[tuple[str, tuple[Finding, ...]]], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from harness.tables import print_table
+    from harness.console import print_table
 
     if as_json:
         content = [{"model": name, "findings": [asdict(f) for f in found]} for name, found in reports]

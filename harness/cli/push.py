@@ -90,8 +90,8 @@ def _results(
     private: bool,
     dry_run: bool,
 ) -> None:
+    from harness.console import print_table
     from harness.hub_push import gather, push_results
-    from harness.tables import print_table
 
     push = gather(folders)
     rows = [(upload.name, f"{upload.size:,}") for upload in push.uploads]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.comparison.outcome import Outcome
 from harness.comparison.rows import ACCURACY_HEADINGS, SECONDARY_HEADINGS, Row, accuracy_rows, secondary_rows
 from harness.comparison.words import name
-from harness.tables import print_table
+from harness.console import print_table
 
 
 def print_comparison(outcome: Outcome) -> None:

@@ -144,8 +144,6 @@ def _rendered(results: Sequence[Result], pictures: Sequence[Pictures], compared:
 
 
 def _environment() -> jinja2.Environment:
-    from harness.tables import usage_line
-
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _TEMPLATES.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
@@ -160,7 +158,7 @@ def _environment() -> jinja2.Environment:
         "number": wording.number,
         "p": wording.p_value,
     }
-    environment.globals |= {"view": view, "wording": wording, "modules": modules, "usage_line": usage_line}
+    environment.globals |= {"view": view, "wording": wording, "modules": modules}
     return environment
 
 

@@ -11,6 +11,7 @@ from leaderboard.page.wording import number as number
 from leaderboard.page.wording import p_value as p_value
 from leaderboard.page.wording import percent as percent
 from leaderboard.page.wording import points as points
+from leaderboard.page.wording import usage as usage
 from leaderboard.record import Record
 
 PARTS = {

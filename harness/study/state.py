@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness.console import print_table
 from harness.store import write_atomically
 from harness.study.cells import Cell, State
 from harness.study.document import Study, StudyError
-from harness.tables import print_table
 
 FILE = "state.json"
 

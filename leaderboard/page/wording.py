@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.record import DiagnosisPart, Interval
+from leaderboard.record import DiagnosisPart, Interval, UsagePart
 
 MINUS = "−"
 
@@ -85,3 +85,12 @@ def largest_drop(found: DiagnosisPart) -> str:
     drop = named[0] if named else max(found.drops, key=lambda d: d.value)
     where = "" if named else f"{drop.mode} "
     return f"{where}{-drop.points:+.1f}".replace("-", MINUS)
+
+
+def usage(usage: UsagePart) -> str:
+    """Say what a server was asked for, and what that cost where prices are known."""
+    cost = "cost not known" if usage.cost is None else f"{usage.cost:.4f} {usage.currency}"
+    return (
+        f"{usage.requests} requests ({usage.retries} again, {usage.failures} failed), "
+        f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}"
+    )

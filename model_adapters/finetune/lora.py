@@ -1,4 +1,4 @@
-"""Low-rank updates (LoRA) on a loaded model, and weights trained in full beside them: attach, save, merge.
+"""Low-rank updates (LoRA) on a loaded model, and weights trained in full beside them: attach and save.
 
 A tuned model is its base with the updates merged into the weights, so that anatomy, hooks and everything else
 work as for any model. What is saved is an ordinary adapter folder of peft.
@@ -7,26 +7,21 @@ work as for any model. What is saved is an ordinary adapter folder of peft.
 from __future__ import annotations
 
 import difflib
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model_adapters.adapter import require_peft, without_hints
 from model_adapters.anatomy import Anatomy
-from model_adapters.card import ModelCard
 from model_adapters.finetune.settings import TuningSettings
-from model_adapters.finetune.tuned import ADAPTER, ADAPTER_CONFIGURATION, FULL, adapter_folder, read_tuned
-from model_adapters.interface import ModelError, one_line
+from model_adapters.finetune.tuned import ADAPTER, FULL
+from model_adapters.interface import ModelError
 from model_adapters.training_parts import seeded
 from model_adapters.transformers_engine import TransformersEngine
-
-_PREFIX = "base_model.model."  # of every name in an adapter file of peft
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +35,6 @@ class Attached:
     parameters: dict[str, nn.Parameter] = field(repr=False)
     in_full: frozenset[str] = field(repr=False)
     adapter: Any = field(repr=False)
-
-
-def require_peft(name: str) -> None:
-    """Refuse where peft is not installed.
-
-    Raises:
-        ModelError: saying how to install it.
-    """
-    if find_spec("peft") is None:
-        raise ModelError(f"{name}: peft is not installed: pip install 'mllm-harness[finetune]'")
 
 
 def target_modules(engine: TransformersEngine, settings: TuningSettings) -> tuple[str, ...]:
@@ -136,7 +121,7 @@ def _inject(
         base_model_name_or_path=engine.card.hub_id or engine.card.name,
     )
     kept = {id(p) for p in engine._model.parameters() if p.requires_grad}
-    with seeded(settings.seed, torch.device(engine.description.device)), _without_hints():
+    with seeded(settings.seed, torch.device(engine.description.device)), without_hints():
         wrapped = PeftModel(engine._model, configuration)
     for parameter in wrapped.parameters():  # peft freezes all but its own
         if id(parameter) in kept:
@@ -151,15 +136,6 @@ def _inject(
     return configuration, updates
 
 
-@contextmanager
-def _without_hints() -> Iterator[None]:
-    """Keep to ourselves what peft and transformers tell each other of deprecated names."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", "Found missing adapter keys")  # refused below, with their names
-        yield
-
-
 def set_training(engine: TransformersEngine, settings: TuningSettings, training: bool) -> None:
     """Put what is trained into training mode or all into evaluation; what is frozen never drops anything out."""
     model, anatomy = engine._model, engine.anatomy
@@ -168,7 +144,7 @@ def set_training(engine: TransformersEngine, settings: TuningSettings, training:
         anatomy.encoder.eval()
         anatomy.connector.train()  # in some families a part of the encoder
     if settings.recompute:
-        with _without_hints():
+        with without_hints():
             if training:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             else:
@@ -203,70 +179,6 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     part = path.with_name(f".{path.name}.part")
     save_file({name: t.contiguous() for name, t in sorted(tensors.items())}, part, metadata={"format": "pt"})
     part.replace(path)
-
-
-def merge_adapter(model: Any, card: ModelCard, base_revision: str) -> Any:
-    """Return a loaded base model of a revision with the card's adapter merged into its weights.
-
-    Raises:
-        ModelError: peft is not installed, the folder holds no adapter, or it does not fit the model.
-    """
-    folder = adapter_folder(card)
-    _refuse_another_base(folder, card, base_revision)
-    if (folder / ADAPTER_CONFIGURATION).is_file():
-        model = _merged(model, folder, card.name)
-    if (folder / FULL).is_file():
-        _replace(model, folder / FULL, card.name)
-    return model.eval()
-
-
-def _refuse_another_base(folder: Path, card: ModelCard, now: str) -> None:
-    """Refuse a base model that is not the one that the adapter was tuned from, where the folder says which."""
-    tuned = read_tuned(folder)
-    if tuned is not None and now != tuned.base_revision:
-        raise ModelError(
-            f"{card.name}: the adapter in {folder} was tuned from the weights {tuned.base_revision}, but those "
-            f"that the card names are {now}; put the former back, or fine-tune anew"
-        )
-
-
-def _merged(model: Any, folder: Path, name: str) -> Any:
-    require_peft(name)
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder / ADAPTER, framework="pt") as stored:
-            wanted = set(stored.keys())
-        device = str(next(model.parameters()).device)
-        with _without_hints():
-            wrapped = PeftModel.from_pretrained(model, str(folder), torch_device=device)
-        found = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"{name}: the adapter in {folder} cannot be used ({one_line(error)})") from error
-    if wanted != found:
-        odd = sorted(wanted ^ found)
-        raise ModelError(
-            f"{name}: the adapter in {folder} does not fit the model: {len(odd)} weights differ, the first is "
-            f"{odd[0].removeprefix(_PREFIX)}"
-        )
-    return wrapped.merge_and_unload()
-
-
-@torch.no_grad()
-def _replace(model: Any, path: Path, name: str) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{name}: {path} cannot be read ({one_line(error)})") from error
-    own = dict(model.named_parameters())
-    for key, tensor in stored.items():
-        if key not in own or own[key].shape != tensor.shape:
-            raise ModelError(f"{name}: {path} does not fit the model: it has no {key} of this shape")
-        own[key].copy_(tensor)
 
 
 def changed(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tables import print_table, sparkline, verdict_cell
+from harness.console import print_table
+from harness.tables import sparkline, verdict_cell
 from leaderboard.record import Record
 from tests.harness.test_record import record_of
 
