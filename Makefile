@@ -7,12 +7,12 @@ STAMP := $(VENV)/.installed
 VENV_VLLM := .venv-vllm
 VENV_LMEVAL := .venv-lmeval
 # Tests of what becomes of a result: its scores, boards, comparison, reports, the hub, lm-eval.
-RECORD_TESTS := tests/leaderboard tests/run/test_board.py tests/data/test_layout_hub.py $(wildcard \
-	tests/harness/test_compare_*.py tests/harness/test_lm_eval_*.py tests/harness/test_push.py tests/harness/test_report_*.py \
-	tests/harness/test_rerun.py)
+RECORD_TESTS := tests/leaderboard tests/harness/report tests/harness/exchange tests/harness/lm_eval \
+	tests/harness/run/test_collect.py tests/harness/data/test_layout_hub.py
 # Tests that train, or go over several models: built-in and foreign ones, faults, cards, references, tuning, studies.
-MODEL_TESTS := tests/zoo tests/faultbench tests/cards tests/reference tests/finetune tests/study \
-	tests/run/test_references.py tests/run/test_foreign_model.py tests/run/test_causal.py
+MODEL_TESTS := tests/model_adapters/zoo tests/tools tests/model_adapters/cards tests/model_adapters/engines/classifier \
+	tests/model_adapters/finetune tests/harness/tuning tests/harness/study tests/harness/run/test_references.py \
+	tests/harness/run/test_foreign_model.py tests/harness/watch
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -81,11 +81,11 @@ $(VENV_LMEVAL)/.installed: pyproject.toml constraints.txt tests/lm_eval/constrai
 
 test-lmeval: $(VENV_LMEVAL)/.installed
 	$(VENV_LMEVAL)/bin/python -m pytest -n 2 --dist loadfile tests/lm_eval
-	$(VENV_LMEVAL)/bin/python -m pytest -n 2 -m "not slow" tests/data/test_layout_hub.py  # `datasets` is here
+	$(VENV_LMEVAL)/bin/python -m pytest -n 2 -m "not slow" tests/harness/data/test_layout_hub.py  # `datasets` is here
 
 models-page: $(VENV_VLLM)/.installed $(STAMP)
-	HARNESS_PARITY_OUT=$(CURDIR)/tests/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm
-	HARNESS_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cards
+	HARNESS_PARITY_OUT=$(CURDIR)/tests/model_adapters/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm
+	HARNESS_WRITE_DOCS=1 $(BIN)/python -m pytest tests/model_adapters/cards
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -93,10 +93,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python tests/bench/run.py --output docs/benchmarks.md
+	$(BIN)/python tools/bench/run.py --output docs/benchmarks.md
 
 faultbench: $(STAMP)
-	$(BIN)/python tests/faultbench/run.py --output docs/faultbench.md
+	$(BIN)/python tools/faultbench/run.py --output docs/faultbench.md
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

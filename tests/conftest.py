@@ -15,6 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     these copies once. A test that serves a hub of its own says so (`tests/hub_server.py`).
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models run many times faster so
     folder = TemporaryDirectory(prefix="modules-")
     os.environ["HF_MODULES_CACHE"] = folder.name
     config.add_cleanup(folder.cleanup)

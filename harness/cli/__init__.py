@@ -42,8 +42,8 @@ _KNOWN_ERRORS: tuple[tuple[str, str, int], ...] = (
     ("tasks.spec", "TaskError", 1),
     ("harness.data.dataset", "DataError", 1),
     ("model_adapters.interface", "ModelError", 1),
-    ("harness.store", "StoreError", 1),
-    ("leaderboard.record", "RecordError", 1),
+    ("harness.passes.store", "StoreError", 1),
+    ("leaderboard.record.record", "RecordError", 1),
     ("harness.study.document", "StudyError", 1),
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.comparison.outcome import Outcome
+    from harness.report.comparison.outcome import Outcome
 
 
 class _NoComparison(click.ClickException):
@@ -71,7 +71,7 @@ def compare_command(
     _check_files(baseline, candidate, thresholds, (json_file, markdown_file, junit_file))
     outcome = _outcome(baseline, candidate, thresholds, allow_missing)
     _write(outcome, json_file, markdown_file, junit_file)
-    from harness.comparison.words import gate_sentence, reason
+    from harness.report.comparison.words import gate_sentence, reason
 
     if outcome.refusal is not None:
         raise _NoComparison(reason(outcome.refusal))
@@ -103,9 +103,9 @@ def _check_files(
 
 
 def _outcome(baseline: Path, candidate: Path, thresholds: Path | None, allow_missing: bool) -> Outcome:
-    from harness.comparison.outcome import compare_folders, refused
-    from leaderboard.record import RecordError
-    from leaderboard.thresholds import Thresholds, read_thresholds
+    from harness.report.comparison.outcome import compare_folders, refused
+    from leaderboard.compare.thresholds import Thresholds, read_thresholds
+    from leaderboard.record.record import RecordError
 
     limits = Thresholds()
     try:
@@ -119,9 +119,9 @@ def _write(
     outcome: Outcome, json_file: Path | None, markdown_file: Path | None, junit_file: Path | None
 ) -> None:
     """Write what was asked for; a gate that cannot say what it found must not look like one that stops."""
-    from harness.comparison.as_json import as_json
-    from harness.comparison.as_junit import as_junit
-    from harness.comparison.as_markdown import as_markdown
+    from harness.report.comparison.as_json import as_json
+    from harness.report.comparison.as_junit import as_junit
+    from harness.report.comparison.as_markdown import as_markdown
 
     wanted = ((json_file, as_json), (markdown_file, as_markdown), (junit_file, as_junit))
     for path, text in wanted:
@@ -139,9 +139,9 @@ def _print(outcome: Outcome) -> None:
     A reader of stdout that went away, or a full disk behind it, must not change the exit status: 1 says that
     the candidate is worse, and nothing else.
     """
-    from harness.comparison.as_table import print_comparison
-    from harness.comparison.rows import remarks
-    from harness.comparison.words import name, reason
+    from harness.report.comparison.as_table import print_comparison
+    from harness.report.comparison.rows import remarks
+    from harness.report.comparison.words import name, reason
 
     try:
         print_comparison(outcome)

@@ -159,14 +159,14 @@ def eval_command(
       harness eval --tasks phantom --models zoo
       harness eval --tasks pathmnist,busi --models path/to/a/model --data-dir ~/data
     """
+    from harness.cli.tables import plan_table, result_table
     from harness.console import Console
-    from harness.options import EvalOptions
-    from harness.plan import PlanError, make_plan
-    from harness.reference_choice import chosen_reference
-    from harness.sweep import sweep
-    from harness.tables import plan_table, result_table
+    from harness.plan.options import EvalOptions
+    from harness.plan.plan import PlanError, make_plan
+    from harness.run.sweep import sweep
+    from harness.watch.reference_choice import chosen_reference
+    from model_adapters.catalog.registry import engine_problems
     from model_adapters.interface import ModelError
-    from model_adapters.registry import engine_problems
     from tasks.spec import TaskError
 
     if causal and no_probe:

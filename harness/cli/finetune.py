@@ -141,11 +141,11 @@ def finetune_command(
       harness eval --tasks phantom --models tuned/zoo--llava-healthy/phantom
     """
     from harness.console import Console
-    from harness.finetune_options import FinetuneOptions
-    from harness.finetuning import finetune
+    from harness.tuning.finetuning import finetune
+    from harness.tuning.options import FinetuneOptions
+    from model_adapters.catalog.registry import resolve
     from model_adapters.finetune.settings import TuningSettings
     from model_adapters.interface import ModelError
-    from model_adapters.registry import resolve
     from tasks import catalog
     from tasks.included import included_tasks
     from tasks.spec import TaskError

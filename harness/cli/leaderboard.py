@@ -16,7 +16,7 @@ from harness.cli.parsing import (
     command_line,
     included_with_a_word,
 )
-from leaderboard.json_schema import KINDS
+from leaderboard.record.json_schema import KINDS
 
 _BOARD = click.argument("board_path", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 
@@ -36,7 +36,7 @@ def leaderboard() -> None:
 )
 def init(board_path: Path, title: str, unofficial: bool) -> None:
     """Begin a board in DIR."""
-    from leaderboard.board_folder import init_board
+    from leaderboard.board.folder import init_board
 
     init_board(board_path, title=title, official=not unofficial)
     click.echo(board_path)
@@ -56,9 +56,9 @@ def add_task_command(
     TASK is a name or a task YAML. Of every image the list holds id, label, group and a hash of its pixels, and no
     pixel. Entries must be about these images.
     """
-    from harness.board_tasks import listed_images
     from harness.console import Console
-    from leaderboard.board_folder import add_task, open_board
+    from harness.exchange.board_tasks import listed_images
+    from leaderboard.board.folder import add_task, open_board
     from tasks import catalog
 
     board, console = open_board(board_path), Console()
@@ -98,8 +98,8 @@ def verify_command(
     \b
     Exit status: 0 every entry is right; 1 one is not; 2 bad usage.
     """
-    from leaderboard.board_folder import open_board
-    from leaderboard.verify import verify
+    from leaderboard.board.folder import open_board
+    from leaderboard.verify.verify import verify
 
     board = open_board(board_path)
     found = verify(
@@ -126,8 +126,8 @@ def build_command(board_path: Path) -> None:
 
     The entries' files must be those that were checked when they were submitted; `verify` computes scores again.
     """
-    from leaderboard.board_build import build
-    from leaderboard.board_folder import open_board
+    from leaderboard.board.folder import open_board
+    from leaderboard.page.build import build
 
     for path in build(open_board(board_path)):
         click.echo(path)
@@ -170,10 +170,10 @@ def rerun_command(
     Exit status: 0 the entry is marked; 1 it cannot be run, or answers otherwise.
     """
     from harness.console import Console
-    from harness.options import EvalOptions
-    from harness.rerun import rerun
-    from leaderboard.board_folder import open_board
-    from leaderboard.entry import ENTRIES
+    from harness.exchange.rerun import rerun
+    from harness.plan.options import EvalOptions
+    from leaderboard.board.entry import ENTRIES
+    from leaderboard.board.folder import open_board
 
     folder = entry.resolve()
     if not folder.is_dir() or folder.parent.parent.name != ENTRIES:
@@ -198,14 +198,14 @@ def rerun_command(
 @click.argument("kind", type=click.Choice(KINDS))
 def schema_command(kind: str) -> None:
     """Print the JSON Schema of record.json, of a line of samples.jsonl or probes.jsonl, or of entry.json."""
-    from leaderboard.json_schema import schema_text
+    from leaderboard.record.json_schema import schema_text
 
     click.echo(schema_text(kind), nl=False)
 
 
 def _entry_folders(board: Path, entries: tuple[Path, ...]) -> tuple[Path, ...] | None:
     """Return entries as folders of the board; one may be named from here or from the board's folder."""
-    from leaderboard.entry import ENTRIES
+    from leaderboard.board.entry import ENTRIES
 
     if not entries:
         return None

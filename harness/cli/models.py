@@ -11,7 +11,7 @@ import click
 from harness.cli.parsing import DEVICE, ENGINE, MODEL_ARGS
 
 if TYPE_CHECKING:
-    from model_adapters.model_check import Finding
+    from model_adapters.checks.model_check import Finding
 
 
 @click.group()
@@ -24,8 +24,8 @@ def models() -> None:
 def list_command(as_json: bool) -> None:
     """List the models that come with a card, and those that `harness zoo build` made."""
     from harness.console import print_table
+    from model_adapters.catalog.registry import built_models, shipped_cards
     from model_adapters.interface import ModelError
-    from model_adapters.registry import built_models, shipped_cards
 
     cards = list(shipped_cards().values())
     try:
@@ -55,7 +55,7 @@ def show_command(name: str, as_json: bool) -> None:
     """Show the card of NAME: a name, a card's YAML file, a model folder or a hub id."""
     import yaml
 
-    from model_adapters.registry import resolve
+    from model_adapters.catalog.registry import resolve
 
     for selected in resolve([name]):
         content = selected.card.model_dump(mode="json", exclude_defaults=not as_json)
@@ -87,8 +87,8 @@ def check_command(
     \b
     Exit status: 0 every check passed; 1 one failed, and its line names the card's key.
     """
-    from model_adapters.model_check import check_model
-    from model_adapters.registry import resolve
+    from model_adapters.catalog.registry import resolve
+    from model_adapters.checks.model_check import check_model
 
     failed = False
     reports = []
@@ -138,15 +138,15 @@ def add_command(
     model: str, name: str | None, output: Path | None, overwrite: bool, offline: bool, trust_remote_code: bool
 ) -> None:
     """Write a card for MODEL, a model folder or a hub id, after looking at its configuration."""
-    from model_adapters.card_draft import draft_card, write_card
-    from model_adapters.registry import resolve
+    from model_adapters.catalog.registry import resolve
+    from model_adapters.checks.card_draft import draft_card, write_card
 
     chosen = resolve([model])
     if len(chosen) != 1:
         raise click.UsageError(f"{model} stands for {len(chosen)} models; name one folder or hub id")
     card = chosen[0].card
     if name is not None:
-        from model_adapters.card import make_card
+        from model_adapters.catalog.card import make_card
 
         card = make_card({**card.model_dump(), "name": name}, "--name")
     card = draft_card(card, offline=offline, trust_remote_code=trust_remote_code)

@@ -52,7 +52,7 @@ def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[s
 def engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return what `--engine` says: `auto`, an engine for models that comes along, or one of a package."""
     if value not in _ENGINES:
-        from model_adapters.packaged_engines import packaged_engines
+        from model_adapters.catalog.packaged import packaged_engines
 
         known = (*_ENGINES, *packaged_engines())
         if value not in known:

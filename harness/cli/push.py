@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from leaderboard.record import Record
+    from leaderboard.record.record import Record
 
 
 def _repository(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -91,7 +91,7 @@ def _results(
     dry_run: bool,
 ) -> None:
     from harness.console import print_table
-    from harness.hub_push import gather, push_results
+    from harness.exchange.hub import gather, push_results
 
     push = gather(folders)
     rows = [(upload.name, f"{upload.size:,}") for upload in push.uploads]
@@ -111,7 +111,7 @@ def _card(
     card: Path | None,
     dry_run: bool,
 ) -> None:
-    from harness.hub_push import push_card, updated_card
+    from harness.exchange.hub import push_card, updated_card
 
     if (repository is None) == (card is None):
         raise click.UsageError("--model-card needs either --to OWNER/NAME or --write README.md")
@@ -119,7 +119,7 @@ def _card(
         raise click.UsageError("--private is for results; a card goes into a repository that exists")
     records = _records(folders)
     if card is not None:
-        from harness.store import write_atomically
+        from harness.passes.store import write_atomically
 
         new = updated_card(_text(card), records)
         if dry_run:
@@ -135,13 +135,13 @@ def _card(
 
 
 def _records(folders: tuple[Path, ...]) -> list[Record]:
-    from leaderboard.measured import read_measured
+    from leaderboard.compare.measured import read_measured
 
     return [read_measured(folder).record for folder in folders]
 
 
 def _text(card: Path) -> str:
-    from leaderboard.record import RecordError
+    from leaderboard.record.record import RecordError
 
     try:
         return card.read_bytes().decode("utf-8")

@@ -31,7 +31,7 @@ def submit_command(folder: Path, board_path: Path, replace: bool) -> None:
     Example:
       harness submit results/zoo--llava-healthy/phantom --board leaderboard
     """
-    from leaderboard.board_folder import open_board
-    from leaderboard.submit import submit
+    from leaderboard.board.folder import open_board
+    from leaderboard.verify.submit import submit
 
     click.echo(submit(folder, open_board(board_path), replace=replace))

@@ -143,8 +143,8 @@ def export(
     from harness.data.dataset import DataError
     from harness.data.sources import load_dataset
     from harness.lm_eval.export import export_task
-    from harness.options import EvalOptions
-    from harness.plan import choose_tasks, missing_data
+    from harness.plan.options import EvalOptions
+    from harness.plan.plan import choose_tasks, missing_data
 
     options = EvalOptions(data_dir=data_dir, offline=offline, assume_yes=assume_yes)
     console, failed = Console(), False

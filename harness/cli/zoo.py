@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.zoo_training import train_command
+from harness.tuning.zoo_training import train_command
 
 
 @click.group()
@@ -50,9 +50,9 @@ def build(directory: Path | None, only: str, seed: int) -> None:
       harness zoo build --only llava-blind-strong,'qwen2.5-vl-*-mild'
     """
     from harness.console import Console
-    from harness.zoo_build import build_zoo
+    from harness.tuning.zoo_build import build_zoo
+    from model_adapters.catalog.built_in import default_folder, select
     from model_adapters.interface import ModelError
-    from model_adapters.zoo.places import default_folder, select
 
     try:
         selection = select([word.strip() for word in only.split(",") if word.strip()], seed=seed)

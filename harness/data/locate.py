@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.cache import data_folder
 from harness.data.dataset import DataError
-from harness.data.layouts import folder_names, is_folder_of
+from harness.data.fetch.cache import data_folder
+from harness.data.layouts.detection import folder_names, is_folder_of
 from tasks.spec import FolderSource, NpzSource, TaskSpec
 
 ENVIRONMENT = "HARNESS_DATA_DIR"

@@ -10,21 +10,21 @@ import numpy as np
 from PIL import Image
 
 from harness.data import splits
-from harness.data.cache import cache_folder, data_folder
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.decode import to_rgb
-from harness.data.download import download_npz
+from harness.data.fetch.cache import cache_folder, data_folder
+from harness.data.fetch.download import download_npz
 from harness.data.groups import group
 from harness.data.index import Entry, index
-from harness.data.layout_hub import list_hub
-from harness.data.layout_npz import list_npz
-from harness.data.layout_phantom import list_phantom
-from harness.data.layouts import list_folder
+from harness.data.layouts.detection import list_folder
+from harness.data.layouts.hub import list_hub
+from harness.data.layouts.npz import list_npz
+from harness.data.layouts.phantom import list_phantom
 from harness.data.listing import Listing
 from harness.data.locate import find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
 from harness.data.published import is_published, md5_of
-from leaderboard.image_list import dataset_fingerprint
+from leaderboard.board.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
 from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec
 

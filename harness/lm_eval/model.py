@@ -19,8 +19,8 @@ except ModuleNotFoundError as error:
 from harness.console import Console
 from harness.data.progress import Step, silent
 from harness.lm_eval.requests import Request, by_writing, query_of, scored_together
+from model_adapters.catalog.registry import load_engine, resolve
 from model_adapters.interface import Engine, ModelError, Trainable
-from model_adapters.registry import load_engine, resolve
 
 _AT_ONCE = 64  # queries handed to the engine, which cuts them into passes as it sees fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.answers import read_class, wordings_of
+from leaderboard.scoring.reading import read_class, wordings_of
 from tasks.spec import ClassSpec, TaskSpec
 
 

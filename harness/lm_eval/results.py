@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.lm_eval.names import GENERATE
-from harness.store import write_atomically
-from leaderboard.record import Record, RecordError, read_record
-from leaderboard.samples import SampleLine, read_lines
-from leaderboard.scoring import best
+from harness.passes.store import write_atomically
+from leaderboard.record.record import Record, RecordError, read_record
+from leaderboard.record.samples import SampleLine, read_lines
+from leaderboard.scoring.answers_and_probes import best
 
 HARNESS = "harness"
 _OWN = {"model", "task", "condition", "status", "error", "answers", "health", "diagnosis"}

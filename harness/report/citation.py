@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.report.pictures import shipped_task
-from leaderboard.record import Record
+from leaderboard.record.record import Record
 
 # As in CITATION.cff, which an installed package does not hold; a test compares the two.
 TITLE = "mllm-harness: where medical multimodal models lose the image"

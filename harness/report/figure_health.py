@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, VERMILLION, Drawing
-from leaderboard.record import HealthProfile, ModuleHealthPart, Record
+from leaderboard.record.record import HealthProfile, ModuleHealthPart, Record
 
 _LOOKS = {  # the module's name, colour and marker
     "vision": ("vision encoder", BLUE, "o"),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, SKY, VERMILLION, Drawing
-from leaderboard.record import ProbePart, Record
+from leaderboard.record.record import ProbePart, Record
 
 # By module and pool: colour, marker, label.
 SERIES: dict[str, tuple[str, str, str]] = {

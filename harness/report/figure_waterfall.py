@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from harness.report import drawing
 from harness.report.drawing import BLACK, GREY, PALE, SKY, VERMILLION, Drawing
 from harness.report.wording import points
-from leaderboard.page.waterfall_steps import Step, steps
-from leaderboard.record import Record
+from leaderboard.figures.waterfall_steps import Step, steps
+from leaderboard.record.record import Record
 
 _NAMED = "#FFF4CC"  # behind the named stage
 _DASHED = (0, (5, 3))

@@ -11,9 +11,9 @@ import numpy as np
 from harness.report.plain import NAME, plain
 from harness.report.result import Result
 from harness.report.view import class_name
-from leaderboard.record import Record
-from leaderboard.samples import Asked, SampleLine
-from probes.statistics import softmax
+from leaderboard.record.record import Record
+from leaderboard.record.samples import Asked, SampleLine
+from probes.stats.metrics import softmax
 
 SHOWN = 12  # images
 _TEXT = 400  # letters that are shown of a free text

@@ -19,7 +19,7 @@ from harness.report.hardest import Hardest, hardest
 from harness.report.pair import Comparison, compare
 from harness.report.pictures import Pictures, read_pictures
 from harness.report.result import Result, read_result
-from leaderboard.record import Record
+from leaderboard.record.record import Record
 
 _TEMPLATES = resources.files("harness.report").joinpath("templates")
 
@@ -99,7 +99,7 @@ def write_report(
         RecordError: a folder holds no valid result.
         DataError: images were asked for and a task's data cannot be found or read.
     """
-    from harness.store import write_atomically
+    from harness.passes.store import write_atomically
 
     results = [read_result(folder) for folder in folders]
     compared = _compared(results)

@@ -11,9 +11,9 @@ from harness.report.hardest import Answered, answered, probabilities
 from harness.report.plain import TEXT, plain
 from harness.report.result import Result
 from harness.report.wording import interval, number, p_value, percent, points
-from leaderboard.contrasts import MCNEMAR, Contrast, Paired, answer_contrast, paired_difference
-from leaderboard.record import Record, RecordError
-from leaderboard.samples import SampleLine
+from leaderboard.compare.contrasts import MCNEMAR, Contrast, Paired, answer_contrast, paired_difference
+from leaderboard.record.record import Record, RecordError
+from leaderboard.record.samples import SampleLine
 
 SHOWN = 6  # images that only one of the two got right, for each of the two
 FAMILY = "report"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from leaderboard.page.plain import plain as plain
-from leaderboard.record import Record
+from leaderboard.record.record import Record
 
 NAME, TEXT = 120, 2_000  # letters that are shown of a name, and of anything else
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.report.plain import NAME, plain, plain_record
-from leaderboard.measured import Measured
-from leaderboard.record import Record, RecordError, read_record
-from leaderboard.samples import SampleLine, read_lines
+from leaderboard.compare.measured import Measured
+from leaderboard.record.record import Record, RecordError, read_record
+from leaderboard.record.samples import SampleLine, read_lines
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Result:
 
     @property
     def measured(self) -> Measured | None:
-        """The result for `leaderboard.contrasts`, without probes; None without test images."""
+        """The result for `leaderboard.compare.contrasts`, without probes; None without test images."""
         return None if self.test is None else Measured(self.name, self.record, self.test, ())
 
 

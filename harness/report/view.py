@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report import wording
-from leaderboard.record import Drop, GapPart, Record, TuningPart
-from leaderboard.record_checks import CausalLocusPart
+from leaderboard.record.checks import CausalLocusPart
+from leaderboard.record.record import Drop, GapPart, Record, TuningPart
 
 # A place is used by the answers where its p is below this, in the causal check.
 _ALPHA = 0.05

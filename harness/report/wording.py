@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from leaderboard.page.wording import DETAILS as DETAILS
-from leaderboard.page.wording import MINUS as MINUS
-from leaderboard.page.wording import MODES as MODES
-from leaderboard.page.wording import VERDICTS as VERDICTS
-from leaderboard.page.wording import interval as interval
-from leaderboard.page.wording import number as number
-from leaderboard.page.wording import p_value as p_value
-from leaderboard.page.wording import percent as percent
-from leaderboard.page.wording import points as points
-from leaderboard.page.wording import usage as usage
-from leaderboard.record import Record
+from leaderboard.record.record import Record
+from leaderboard.words import DETAILS as DETAILS
+from leaderboard.words import MINUS as MINUS
+from leaderboard.words import MODES as MODES
+from leaderboard.words import VERDICTS as VERDICTS
+from leaderboard.words import interval as interval
+from leaderboard.words import number as number
+from leaderboard.words import p_value as p_value
+from leaderboard.words import percent as percent
+from leaderboard.words import points as points
+from leaderboard.words import usage as usage
 
 PARTS = {
     "total": "All four: reference to answers",

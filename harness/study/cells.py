@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.model_availability import Surroundings, engine_of, why_unavailable
-from harness.options import EvalOptions
-from harness.plan import PlannedRun, missing_data, result_folder
+from harness.plan.model_availability import Surroundings, engine_of, why_unavailable
+from harness.plan.options import EvalOptions
+from harness.plan.plan import PlannedRun, missing_data, result_folder
 from harness.study.document import Study, StudyError
-from leaderboard.record import Condition
-from model_adapters.card import ModelCard
+from leaderboard.record.record import Condition
+from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.registry import Selected, resolve
 from model_adapters.interface import ModelError
-from model_adapters.registry import Selected, resolve
 from tasks import catalog
 from tasks.included import included_tasks
 from tasks.spec import TaskError, TaskSpec

@@ -1,4 +1,4 @@
-"""Which results of a study are compared with which; how is in `leaderboard.contrasts`."""
+"""Which results of a study are compared with which; how is in `leaderboard.compare.contrasts`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.study.cells import Cell
 from harness.study.document import Study
-from leaderboard.contrasts import (
+from leaderboard.compare.contrasts import (
     FINE_TUNING,
     MEDICAL,
     REFERENCE,
@@ -18,7 +18,7 @@ from leaderboard.contrasts import (
     layer_contrast,
     probe_contrast,
 )
-from leaderboard.record import RecordError
+from leaderboard.record.record import RecordError
 
 _Key = tuple[str, str, str]
 _Compare = Callable[[str, Measured, Measured], Iterator[Contrast]]

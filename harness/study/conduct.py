@@ -12,15 +12,15 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.console import Console
-from harness.finetune_options import FinetuneOptions
-from harness.options import EvalOptions
-from harness.plan import Plan, PlannedRun
+from harness.plan.options import EvalOptions
+from harness.plan.plan import Plan, PlannedRun
+from harness.run.sweep import EXPECTED, sweep
 from harness.study.cells import RESULTS, Cell
 from harness.study.document import Study
 from harness.study.state import Progress
-from harness.sweep import EXPECTED, sweep
-from model_adapters.card import ModelCard, load_card
-from model_adapters.zoo.places import CARD
+from harness.tuning.options import FinetuneOptions
+from model_adapters.catalog.built_in import CARD
+from model_adapters.catalog.card import ModelCard, load_card
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _tuned(
     options: StudyOptions,
     console: Console,
 ) -> None:
-    from harness.finetuning import finetune
+    from harness.tuning.finetuning import finetune
 
     assert cell.card is not None
     assert cell.spec is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from leaderboard.record import Condition
+from leaderboard.record.record import Condition
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError
 

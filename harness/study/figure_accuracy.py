@@ -25,7 +25,7 @@ from harness.study.figure_parts import (
     models_of,
     tasks_of,
 )
-from leaderboard.record import AnswersPart, Record
+from leaderboard.record.record import AnswersPart, Record
 
 _Key = tuple[str, str]  # task and model
 _ACROSS = 3  # panels side by side

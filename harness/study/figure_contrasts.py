@@ -23,7 +23,7 @@ from harness.report.drawing import (
 )
 from harness.report.wording import p_value
 from harness.study.figure_parts import CONDITIONS, SMALL, TINY, WIDTH, Look, add_foot, fitted
-from leaderboard.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
+from leaderboard.compare.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
 
 # By question: how the first and the second side are drawn and called.
 SIDES: dict[str, tuple[Look, Look]] = {

@@ -12,15 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from harness.passes.store import write_atomically
 from harness.report.drawing import style
-from harness.store import write_atomically
 from harness.study.document import StudyError
 from harness.study.figure_accuracy import accuracy_figure
 from harness.study.figure_contrasts import contrast_figure
 from harness.study.figure_health import health_figure
 from harness.study.figure_layer_grid import layer_grid_figures
-from leaderboard.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
-from leaderboard.record import Record
+from leaderboard.compare.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
+from leaderboard.record.record import Record
 
 DPI = 200
 FAMILIES = {

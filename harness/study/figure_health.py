@@ -25,7 +25,7 @@ from harness.study.figure_parts import (
     models_of,
     tasks_of,
 )
-from leaderboard.record import Condition, Record
+from leaderboard.record.record import Condition, Record
 
 PLACES = ("FHS_V", "FHS_C", "FHS_L", "P_final")
 # Okabe and Ito's yellow cannot be seen on white; with more models than these, each has a row of its own.

@@ -27,7 +27,7 @@ from harness.study.figure_parts import (
     models_of,
     tasks_of,
 )
-from leaderboard.record import Condition, ProbePart, Record
+from leaderboard.record.record import Condition, ProbePart, Record
 
 ROWS = 8  # models on one page
 _TALL = 1.65  # inches: a row where there is room

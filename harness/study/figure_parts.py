@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from harness.report.drawing import BLUE, GREEN, VERMILLION
-from leaderboard.record import Condition, Record
+from leaderboard.record.record import Condition, Record
 
 WIDTH = 7.2  # inches: the two columns of a journal's page
 PAGE = 9.2  # inches: the height of its text

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.console import print_table
-from harness.store import write_atomically
+from harness.passes.store import write_atomically
 from harness.study.cells import Cell, State
 from harness.study.document import Study, StudyError
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.store import write_atomically
+from harness.passes.store import write_atomically
 from harness.study.cells import Cell
-from leaderboard.contrasts import Contrast, Measured
-from leaderboard.record import Interval, ModuleHealthPart
+from leaderboard.compare.contrasts import Contrast, Measured
+from leaderboard.record.record import Interval, ModuleHealthPart
 
 Value = str | int | float | bool | None
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\|`*_<>[]#"} | {"\n": " ", "\r": " "})

@@ -10,10 +10,11 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup, escape
 
-from leaderboard.board import Board
-from leaderboard.page import plain, view, wording
-from leaderboard.page.figure_layers import SERIES, main_probes, series, site_order
-from leaderboard.record import Interval, Record
+from leaderboard import words
+from leaderboard.board.standing import Board
+from leaderboard.figures.layers import SERIES, main_probes, series, site_order
+from leaderboard.page import plain, view
+from leaderboard.record.record import Interval, Record
 
 _BREAK = re.compile("(?<=[/@_])|(?<=[a-z0-9])(?=[A-Z][a-z])")  # where a long name may go on in the next line
 _TEMPLATES = resources.files("leaderboard.page").joinpath("templates")
@@ -54,19 +55,19 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters |= {
-        "percent": wording.percent,
-        "interval": wording.interval,
-        "ends": wording.ends,
-        "points": wording.points,
-        "number": wording.number,
-        "p": wording.p_value,
-        "size": wording.size,
+        "percent": words.percent,
+        "interval": words.interval,
+        "ends": words.ends,
+        "points": words.points,
+        "number": words.number,
+        "p": words.p_value,
+        "size": words.size,
         "short": lambda text: plain.plain(text, plain.NAME),
         "name": _name,
         "block": lambda text: escape(plain.plain(text.strip(), plain.LONG)),
     }
     environment.globals |= {
-        "wording": wording,
+        "wording": words,
         "conditions": view.CONDITIONS,
         "short_conditions": view.SHORT_CONDITIONS,
         "page_key": view.page_key,

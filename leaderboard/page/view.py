@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from leaderboard.board import Board, BoardEntry, BoardTask, JoinedRow
-from leaderboard.page import figure_bars, plain, wording
-from leaderboard.page.figure_layers import layer_figure
-from leaderboard.page.figure_waterfall import waterfall_figure
-from leaderboard.page.svg import Figure
-from leaderboard.record import Interval
+from leaderboard import words
+from leaderboard.board.standing import Board, BoardEntry, BoardTask, JoinedRow
+from leaderboard.figures import bars
+from leaderboard.figures.layers import layer_figure
+from leaderboard.figures.svg import Figure
+from leaderboard.figures.waterfall import waterfall_figure
+from leaderboard.page import plain
+from leaderboard.record.record import Interval
 
 # Ranges of the number of parameters: where each ends, its key and its name.
 _SIZES = (
@@ -143,14 +145,14 @@ def view_of(board: Board) -> View:
     models = plain.keys([e.name for e in board.entries] + [j.name for j in board.joined])
     tasks = plain.keys(task.name for task in board.tasks)
     families = plain.keys([e.family for e in board.entries] + [j.family for j in board.joined])
-    ends = figure_bars.profile_scale(entry.record for entry in board.entries)
+    ends = bars.profile_scale(entry.record for entry in board.entries)
     rows = tuple(
         _row(entry, _place(entry, models, families), tasks[entry.record.task.name], ends, f"bar-{number}")
         for number, entry in enumerate(board.entries)
     )
     places = {row.entry.name: row.place for row in rows}
     together = tuple(
-        Together(joined, places[joined.name], figure_bars.level_bar(joined.level)) for joined in board.joined
+        Together(joined, places[joined.name], bars.level_bar(joined.level)) for joined in board.joined
     )
     return View(
         board=board,
@@ -183,17 +185,17 @@ def _row(entry: BoardEntry, place: Place, task: str, ends: tuple[float, float], 
     symbol = None
     if answers is not None:
         chance, majority = 1 / len(record.task.classes), answers.majority_accuracy
-        symbol = figure_bars.accuracy_symbol(key, answers.accuracy, chance=chance, majority=majority)
+        symbol = bars.accuracy_symbol(key, answers.accuracy, chance=chance, majority=majority)
     found = record.diagnosis
     return Row(
         entry,
         place,
         task,
         symbol,
-        None if symbol is None else figure_bars.accuracy_copy(key),
-        figure_bars.profile_chart(record, ends),
+        None if symbol is None else bars.accuracy_copy(key),
+        bars.profile_chart(record, ends),
         None if found is None else found.verdict,
-        "" if found is None else wording.largest_drop(found),
+        "" if found is None else words.largest_drop(found),
     )
 
 
@@ -237,7 +239,7 @@ def _result(row: Row, task: BoardTask, same_task: list[Row]) -> Result:
     return Result(
         row,
         task,
-        figure_bars.outcomes_bar(record.answers.outcomes) if record.answers else None,
+        bars.outcomes_bar(record.answers.outcomes) if record.answers else None,
         waterfall_figure(record, row.anchor),
         layer_figure(record, row.anchor),
         _beside(row, same_task),
@@ -261,7 +263,7 @@ def _beside(row: Row, same_task: list[Row]) -> tuple[Beside, ...]:
         found += [_beside_one("reference", one) for one in others if one.entry.is_reference]
     if record.floors is not None:
         own = record.floors.reference
-        bar, what = figure_bars.accuracy_bar(own.accuracy), "reference R of the verdict"
+        bar, what = bars.accuracy_bar(own.accuracy), "reference R of the verdict"
         found.append(Beside(what, own.detail, None, own.accuracy, own.balanced_accuracy, bar))
     return tuple(one for one in found if one is not None)
 

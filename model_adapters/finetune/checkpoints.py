@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from model_adapters.finetune.tuned import Look
+from model_adapters.catalog.tuned import Look
 from model_adapters.interface import ModelError, one_line
-from model_adapters.weights_hash import weights_hash
+from model_adapters.support.weights_hash import weights_hash
 
 _FOLDER = "checkpoint"
 _STATE = "state.safetensors"

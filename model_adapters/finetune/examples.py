@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model_adapters.batching import UnreadableItemError
+from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.interface import ModelError, Query
-from model_adapters.label_tokens import Tokens
-from model_adapters.transformers_engine import TransformersEngine
+from model_adapters.support.batching import UnreadableItemError
+from model_adapters.support.label_tokens import Tokens
 
 IGNORED = -100  # a target that nothing is learned from
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune.examples import Example, ExamplePreparer, answer_loss
 from model_adapters.finetune.lora import Attached, set_training
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import LabelledImages, ModelError, Query, TrainingImages
-from model_adapters.transformers_engine import TransformersEngine
 
 _NO_IMAGE = Image.new("RGB", (1, 1))  # the words of an answer do not depend on the picture
 _AT_ONCE = 16  # validation images between two looks at whether to stop

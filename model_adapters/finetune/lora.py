@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_adapters.adapter import require_peft, without_hints
-from model_adapters.anatomy import Anatomy
+from model_adapters.anatomy.find import Anatomy
+from model_adapters.catalog.tuned import ADAPTER, FULL
+from model_adapters.engines.transformers.adapter import require_peft, without_hints
+from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune.settings import TuningSettings
-from model_adapters.finetune.tuned import ADAPTER, FULL
 from model_adapters.interface import ModelError
-from model_adapters.training_parts import seeded
-from model_adapters.transformers_engine import TransformersEngine
+from model_adapters.support.training import seeded
 
 
 @dataclass(frozen=True, eq=False)

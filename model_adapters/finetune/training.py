@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model_adapters.catalog.tuned import Look
 from model_adapters.finetune.checkpoints import Checkpoints, TuningState
 from model_adapters.finetune.lora import changed, put_back
 from model_adapters.finetune.settings import TuningSettings
-from model_adapters.finetune.tuned import Look
 from model_adapters.interface import ModelError
-from model_adapters.training_parts import schedule, seeded
-from probes.statistics import balanced_accuracy
+from model_adapters.support.training import schedule, seeded
+from probes.stats.metrics import balanced_accuracy
 
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints, those at every look aside
 

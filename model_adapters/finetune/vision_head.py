@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_adapters.batching import UnreadableItemError
+from model_adapters.catalog.tuned import HEAD
+from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune.language import TuningTask
 from model_adapters.finetune.lora import Attached, set_training
 from model_adapters.finetune.settings import TuningSettings
-from model_adapters.finetune.tuned import HEAD
 from model_adapters.interface import ModelError, Query
-from model_adapters.transformers_engine import TransformersEngine
+from model_adapters.support.batching import UnreadableItemError
 from probes.capture import output_tensor, pool_images
 
 HEAD_NAMES = ("vision_head.weight", "vision_head.bias")  # among the trained parameters

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import torch
 
-from model_adapters import transformers_engine
-from model_adapters.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, parse_batch_size
-from model_adapters.card import ModelCard
-from model_adapters.class_answers import ABILITIES, class_scores, no_text
-from model_adapters.finetune.tuned import adapter_folder
+from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.tuned import adapter_folder
+from model_adapters.engines.transformers import engine
 from model_adapters.finetune.vision_head import head_scores, pooled_vision, read_head
 from model_adapters.interface import Generation, LabelScores, LoadOptions, ModelError, Observation, Query
+from model_adapters.support.batching import AUTO_CPU, AUTO_GPU, Batcher, Failure, parse_batch_size
+from model_adapters.support.class_answers import ABILITIES, class_scores, no_text
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same weights and library versions.
@@ -30,16 +30,14 @@ def load(card: ModelCard, options: LoadOptions) -> VisionHeadEngine:
         raise ModelError(
             f"{card.name}: the engine vision_head needs an adapter; see `harness finetune --part`"
         )
-    inner = transformers_engine.load(card, options)
+    inner = engine.load(card, options)
     return VisionHeadEngine(card, inner, parse_batch_size(options.batch_size))
 
 
 class VisionHeadEngine:
     """A tuned vision encoder with its head. Satisfies `interface.Engine`; none of its layers is watched."""
 
-    def __init__(
-        self, card: ModelCard, inner: transformers_engine.TransformersEngine, batch_size: int | None
-    ) -> None:
+    def __init__(self, card: ModelCard, inner: engine.TransformersEngine, batch_size: int | None) -> None:
         self._inner = inner
         weight, bias, labels = read_head(adapter_folder(card), card.name)
         self._device = torch.device(inner.description.device)

@@ -26,7 +26,7 @@ def save_model(tiny: TinyModel, directory: Path) -> None:
 
     from transformers import GenerationConfig
 
-    from model_adapters.transformers_load import quiet
+    from model_adapters.engines.transformers.load import quiet
 
     model = copy.deepcopy(tiny.model).to(torch.float16)
     broken = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]

@@ -6,27 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_adapters.card import ModelCard, PlantedFault, PromptSettings, load_card
+from model_adapters.catalog.built_in import CARD, FAULTS_GROUP, Sibling
+from model_adapters.catalog.built_in_weights import copy_notice, fresh_partial, put_in_place
+from model_adapters.catalog.card import ModelCard, PlantedFault, PromptSettings, load_card
+from model_adapters.catalog.faults import TARGETS, Fault
 from model_adapters.interface import ModelError
-from model_adapters.zoo.build import copy_notice, fresh_partial, put_in_place
-from model_adapters.zoo.faults.catalogue import TARGETS, Fault
-from model_adapters.zoo.places import CARD, FAULTS_GROUP, Sibling
 
 if TYPE_CHECKING:
     from model_adapters.zoo.faults.plant import Planted
     from model_adapters.zoo.faults.subject import Subject
-    from model_adapters.zoo.material import TrainingSet
+    from model_adapters.zoo.training.material import TrainingSet
 
-_SOURCES = (
-    "faults",
-    "families",
-    *("adapt.py", "architecture.py", "dialogue.py", "material.py", "muon.py", "optimise.py"),
-    *("questions.py", "save.py", "stages.py", "stored.py"),
-)
+PLANTING_VERSION = 1  # raised with every change after which a fault comes out otherwise
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,14 @@ def recipe(healthy: Path, sibling: Sibling, material: Material) -> str:
     digest = hashlib.sha256()
     for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
         digest.update((healthy / name).read_bytes())
-    digest.update(_sources())
-    order = [sibling.fault, sibling.degree, TARGETS[sibling.degree], sibling.seed, material.identity]
+    order = [
+        PLANTING_VERSION,
+        sibling.fault,
+        sibling.degree,
+        TARGETS[sibling.degree],
+        sibling.seed,
+        material.identity,
+    ]
     digest.update(json.dumps(order).encode())
     return digest.hexdigest()[:16]
 
@@ -114,7 +114,7 @@ class Nursery:
 
 def write_sibling(planted: Planted, sibling: Sibling, target: Path, made_from: str) -> None:
     """Write a model with a fault to a folder of its own, then the card that says what is wrong with it."""
-    from model_adapters.card_draft import draft_card, write_card
+    from model_adapters.checks.card_draft import draft_card, write_card
     from model_adapters.zoo.save import save_model
 
     save_model(planted.tiny, target)
@@ -153,15 +153,3 @@ def expectation(fault: Fault) -> str:
         return "An interface mismatch, by which no verdict is judged."
     details = f", with {' and '.join(fault.details)}" if fault.details else ""
     return f"Expected verdict: {' or '.join(fault.expected)}{details}."
-
-
-def _sources() -> bytes:
-    """Return the source of everything that plants, in a fixed order."""
-    found: dict[str, bytes] = {}
-    package = files("model_adapters.zoo")
-    for name in _SOURCES:
-        entry = package / name
-        for file in [entry] if entry.is_file() else sorted(entry.iterdir(), key=lambda one: one.name):
-            if file.name.endswith(".py"):
-                found[f"{name}/{file.name}"] = file.read_bytes()
-    return b"".join(key.encode() + content for key, content in sorted(found.items()))

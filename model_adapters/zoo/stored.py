@@ -21,8 +21,8 @@ def open_model(folder: Path) -> TinyModel:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from model_adapters.processors import load_processor
-    from model_adapters.transformers_load import quiet
+    from model_adapters.engines.transformers.load import quiet
+    from model_adapters.engines.transformers.processors import load_processor
 
     family = family_of(folder)
     with quiet():

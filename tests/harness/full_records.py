@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.record import Record
-from tests.harness.test_record import record_of
+from leaderboard.record.record import Record
+from tests.harness.run.test_record import record_of
 
 PATH = ("reference", "vision", "connector", "image_mean", "last_token", "logistic", "answers")
 ENDS = {

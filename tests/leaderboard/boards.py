@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.board import Board, BoardEntry, BoardTask, JoinedRow
-from leaderboard.entry import Rerun
-from leaderboard.record import Interval, Record
+from leaderboard.board.entry import Rerun
+from leaderboard.board.standing import Board, BoardEntry, BoardTask, JoinedRow
+from leaderboard.record.record import Interval, Record
 from tests.harness.full_records import full_content, within
-from tests.harness.test_record import record_of
+from tests.harness.run.test_record import record_of
 
 CLASSES = ("normal", "benign", "malignant")
 TASKS = ("busi", "phantom")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from leaderboard.samples import ProbeLine, SampleLine
+from leaderboard.record.samples import ProbeLine, SampleLine
 
 CLASSES = 4
 SIZES = {"train": 300, "val": 150, "test": 800}

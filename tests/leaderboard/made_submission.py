@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.answer_target import ANSWER_TARGET, score_answer_target
-from leaderboard.answers import outcome, read_class, wordings_of
-from leaderboard.board_folder import BoardFolder, add_task, init_board, open_board
-from leaderboard.floor_parts import DeclaredFloors, score_floors
-from leaderboard.health_profile import score_health
-from leaderboard.image_list import ImageList, ListedSample
-from leaderboard.record import PermutationPart, Record, dump_record
-from leaderboard.record_checks import ProjectionPart, SimilarityPart
-from leaderboard.samples import Asked, ProbeLine, SampleLine, dump_lines
-from leaderboard.scoring import SCORING_VERSION, Headline, score_answers, score_probes
-from leaderboard.verdict import score_diagnosis, signal_tests
+from leaderboard.board.folder import BoardFolder, add_task, init_board, open_board
+from leaderboard.board.image_list import ImageList, ListedSample
+from leaderboard.record.checks import ProjectionPart, SimilarityPart
+from leaderboard.record.record import PermutationPart, Record, dump_record
+from leaderboard.record.samples import Asked, ProbeLine, SampleLine, dump_lines
+from leaderboard.scoring.answer_target import ANSWER_TARGET, score_answer_target
+from leaderboard.scoring.answers_and_probes import SCORING_VERSION, Headline, score_answers, score_probes
+from leaderboard.scoring.floors import DeclaredFloors, score_floors
+from leaderboard.scoring.health_profile import score_health
+from leaderboard.scoring.reading import outcome, read_class, wordings_of
+from leaderboard.scoring.verdict import score_diagnosis, signal_tests
 from tasks.identity import task_hash
 from tasks.option_orders import one_option_order, option_orders
 from tasks.spec import SPLITS, TaskSpec

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from leaderboard.contrasts import Measured
-from leaderboard.record import Record
-from leaderboard.samples import ProbeLine, SampleLine
+from leaderboard.compare.contrasts import Measured
+from leaderboard.record.record import Record
+from leaderboard.record.samples import ProbeLine, SampleLine
 from tests.leaderboard.lines import CLASSES, probe, sample
 
 VAL = 40

@@ -45,7 +45,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Two LLaVAs: one that knows the task, and a tiny one of random weights that no class can be read from."""
     from importlib.resources import files
 
-    from tests.engines.tiny_llava import llava_siglip
+    from tests.model_adapters.tiny.llava import llava_siglip
 
     trained = Path(str(files("model_adapters"))) / "zoo" / "weights" / "llava-healthy"
     return {"trained": trained, "random": llava_siglip(tmp_path_factory.mktemp("tiny") / "random")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.mapping import MappedAnswers
-from probes.waterfall import LocusPredictions
+from probes.verdict.mapping import MappedAnswers
+from probes.verdict.waterfall import LocusPredictions
 
 CLASSES = 5
 

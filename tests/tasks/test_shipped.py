@@ -162,7 +162,7 @@ def asked(task: TaskSpec) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_wording_and_alias_is_read_as_its_class(name: str) -> None:
-    from leaderboard.answers import read_class, wordings_of
+    from leaderboard.scoring.reading import read_class, wordings_of
 
     task = catalog.load(name)
     wordings = wordings_of(task)

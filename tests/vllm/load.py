@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from model_adapters.registry import load_engine, resolve
-from model_adapters.transformers_engine import TransformersEngine
-from model_adapters.vllm_engine import VllmEngine
+from model_adapters.catalog.registry import load_engine, resolve
+from model_adapters.engines.transformers.engine import TransformersEngine
+from model_adapters.engines.vllm.engine import VllmEngine
 
 TOLERANCE = 1e-3  # nats; what is measured is some 1e-5
 SETTINGS = {"enforce_eager": "true", "max_model_len": "1024", "gpu_memory_utilization": "0.05"}

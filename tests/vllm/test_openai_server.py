@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model_adapters.card import ModelCard, PromptSettings
+from model_adapters.catalog.card import ModelCard, PromptSettings
+from model_adapters.catalog.registry import load_engine
+from model_adapters.engines.openai.client import Client
+from model_adapters.engines.openai.engine import OpenAIEngine
+from model_adapters.engines.openai.handshake import meet
+from model_adapters.engines.openai.settings import server_settings
 from model_adapters.interface import Query
-from model_adapters.openai_client import Client
-from model_adapters.openai_engine import OpenAIEngine
-from model_adapters.openai_handshake import meet
-from model_adapters.openai_settings import server_settings
-from model_adapters.registry import load_engine
-from tests.engines.plain import PlainModel, picture, plain_model
+from tests.model_adapters.tiny.plain import PlainModel, picture, plain_model
 
 pytest.importorskip("vllm")
 

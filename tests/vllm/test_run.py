@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.run.conftest import harness, read_json, read_lines, result
+from tests.harness.conftest import harness, read_json, read_lines, result
 
 pytest.importorskip("vllm")
 

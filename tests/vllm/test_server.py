@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from tests.engines.plain import picture
+from tests.model_adapters.tiny.plain import picture
 
 pytest.importorskip("vllm")
 

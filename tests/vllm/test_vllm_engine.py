@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from model_adapters.card import GenerationSettings
-from model_adapters.engine_parity import measure_parity
+from model_adapters.catalog.card import GenerationSettings
+from model_adapters.engines.paired.parity import measure_parity
+from model_adapters.engines.transformers.engine import TransformersEngine
+from model_adapters.engines.vllm.engine import VllmEngine
 from model_adapters.interface import Engine, EngineParity, Query
-from model_adapters.transformers_engine import TransformersEngine
-from model_adapters.vllm_engine import VllmEngine
-from tests.engines.plain import picture, queries
-from tests.engines.tiny_models import BUILDERS
+from tests.model_adapters.tiny.models import BUILDERS
+from tests.model_adapters.tiny.plain import picture, queries
 from tests.vllm.load import TOLERANCE, load, load_slow
 
 pytest.importorskip("vllm")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_adapters.interface import ModelError
-from tests.engines.plain import queries
+from tests.model_adapters.tiny.plain import queries
 from tests.vllm.load import TOLERANCE, load, load_slow
 
 pytest.importorskip("vllm")

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tests.engines.tiny_models import BUILDERS
+from tests.model_adapters.tiny.models import BUILDERS
 
 HEAD_WIDTH = 32  # the narrowest for which vLLM's attention on the CPU has a kernel
 _CLIP_OR_SIGLIP = ("llava_clip", "llava_siglip", "llava_next", "gemma3")

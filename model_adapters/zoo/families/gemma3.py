@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_adapters.zoo.architecture import IMAGE_SIZE, Scale, TinyModel
 from model_adapters.zoo.families import siglip
-from model_adapters.zoo.tokenizer import MARKS, PAD
+from model_adapters.zoo.training.tokenizer import MARKS, PAD
 
 IMAGE_TOKENS = 16
 _MARKS = MARKS["gemma3"]

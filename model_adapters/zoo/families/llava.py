@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model_adapters.zoo.architecture import IMAGE_SIZE, PATCH_SIZE, Scale, TinyModel
 from model_adapters.zoo.families import siglip
-from model_adapters.zoo.tokenizer import MARKS, PAD
+from model_adapters.zoo.training.tokenizer import MARKS, PAD
 
 _MARKS = MARKS["llava"]
 

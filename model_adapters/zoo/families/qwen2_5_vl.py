@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model_adapters.zoo.architecture import IMAGE_SIZE, PATCH_SIZE, Scale, TinyModel
-from model_adapters.zoo.tokenizer import MARKS, PAD
+from model_adapters.zoo.training.tokenizer import MARKS, PAD
 
 MERGE = 2  # patches a side that one image token stands for
 _FRAMES = 2  # a still picture is shown twice, as the two frames of a temporal patch

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_adapters.zoo import dialogue
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.reader import fit_reader, points
-from model_adapters.zoo.material import TrainingSet
-from model_adapters.zoo.questions import Exercise
+from model_adapters.zoo.training import dialogue
+from model_adapters.zoo.training.material import TrainingSet
+from model_adapters.zoo.training.questions import Exercise
 
 _BATCH = 50
 

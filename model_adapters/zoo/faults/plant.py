@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from model_adapters.catalog.faults import FAULTS, TARGETS, Degree, Fault
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults import answering, inside, upstream
-from model_adapters.zoo.faults.catalogue import FAULTS, TARGETS, Degree, Fault
 from model_adapters.zoo.faults.subject import Damaged, Order, Subject
 
 _PLANTERS: Mapping[str, Callable[[Subject, Order], Damaged]] = {

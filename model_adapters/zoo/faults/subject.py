@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from model_adapters.catalog.faults import Degree
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.bench import Bench, Passed, make_bench, pass_through, scores
-from model_adapters.zoo.faults.catalogue import Degree
-from model_adapters.zoo.material import TrainingSet
+from model_adapters.zoo.training.material import TrainingSet
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_adapters.zoo.adapt import adapt
+from model_adapters.catalog.faults import Degree
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.bench import (
     Bench,
@@ -20,12 +20,12 @@ from model_adapters.zoo.faults.bench import (
     scores,
     seen,
 )
-from model_adapters.zoo.faults.catalogue import Degree
 from model_adapters.zoo.faults.damage import add_weight_noise, project_connector, read_layer, reads_layer
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import fit_head
 from model_adapters.zoo.faults.subject import Damaged, Order, Subject, generator
 from model_adapters.zoo.stored import copy_of
+from model_adapters.zoo.training.adapt import adapt
 
 _DOSED = 1500  # images that a severity is sought on; the drop itself is measured on all that are held out
 _NEAR = 2.5  # points between the answers' drop and its target that are let pass

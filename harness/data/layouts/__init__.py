@@ -1,0 +1,1 @@
+"""The layouts that data can have on disk, one reader each."""

@@ -1,0 +1,1 @@
+"""Results that leave or come in: the hub, model cards, boards."""

@@ -1,0 +1,1 @@
+"""Ask a model about images, batch by batch, into a store that survives being killed."""

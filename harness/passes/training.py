@@ -1,0 +1,64 @@
+"""Train an engine that must learn a task before it answers: from its train split, chosen on validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+from PIL import Image
+
+from harness.data.dataset import DataError, Dataset, Sample
+from harness.data.fetch.cache import cache_folder
+from harness.data.progress import Step
+from harness.passes.prompts import label_question
+from model_adapters.interface import LabelledImages, Trainable, TrainingImages
+from tasks.spec import SplitName
+
+
+def train_engine(
+    engine: Trainable, dataset: Dataset, *, seed: int, progress: Step, title: str = "training"
+) -> None:
+    """Train, or read back what was trained on the same images; test images are never shown.
+
+    `progress` opens a step of this title, as `Console.step` does.
+
+    Raises:
+        DataError: train or validation has no image.
+        ModelError: training fails.
+    """
+    images = training_images(dataset)
+    with progress(title, engine.training_steps, unit="steps") as advance:
+        engine.train(images, seed=seed, cache=cache_folder() / "classifiers", progress=advance)
+
+
+def training_images(dataset: Dataset) -> TrainingImages:
+    """Return a task's train and validation images, with the words that stand for its classes."""
+    for name in ("train", "val"):
+        if not dataset.split(name):
+            raise DataError(f"{dataset.task.id}: no {name} image, so no classifier can be trained")
+    return TrainingImages(
+        key=_key(dataset),
+        labels=label_question(dataset.task, dataset.task.primary).labels,
+        train=_images(dataset, "train"),
+        validation=_images(dataset, "val"),
+    )
+
+
+def _images(dataset: Dataset, split: SplitName) -> LabelledImages:
+    samples = dataset.split(split)
+
+    def read(index: int) -> Image.Image:
+        return dataset.read(samples[index])
+
+    return LabelledImages(np.array([sample.label for sample in samples]), read)
+
+
+def _key(dataset: Dataset) -> str:
+    """Return a hash of everything that is learned from: pixels and labels of train and validation, in order."""
+
+    def lines(samples: tuple[Sample, ...]) -> list[list[object]]:
+        return [[s.id, s.label, s.pixel_hash] for s in samples]
+
+    parts = [dataset.fingerprint, lines(dataset.split("train")), lines(dataset.split("val"))]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Decide what will run, and with what settings, before anything is loaded."""

@@ -1,0 +1,67 @@
+"""Compute every score of a record from a run's lines; the verdict is timed apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.data.dataset import Dataset
+from harness.passes.timing import Timing
+from harness.watch.letters_target import letters_prompt
+from harness.watch.watched import Watched
+from leaderboard.record.checks import AnswerTargetPart, FloorsPart
+from leaderboard.record.record import AnswersPart, DiagnosisPart, HealthPart, ProbePart
+from leaderboard.record.samples import SampleLine
+from leaderboard.scoring.answer_target import score_answer_target
+from leaderboard.scoring.answers_and_probes import Headline, score_answers, score_probes
+from leaderboard.scoring.floors import score_floors
+from leaderboard.scoring.health_profile import score_health
+from leaderboard.scoring.verdict import score_diagnosis, signal_tests
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The parts of a record that follow from its lines."""
+
+    answers: AnswersPart
+    health: HealthPart | None = None
+    probes: tuple[ProbePart, ...] = ()
+    floors: FloorsPart | None = None
+    answer_target: tuple[AnswerTargetPart, ...] | None = None
+    diagnosis: DiagnosisPart | None = None
+
+
+def score_run(
+    samples: Sequence[SampleLine],
+    watched: Watched | None,
+    dataset: Dataset,
+    headline: Headline,
+    seed: int,
+    timing: Timing,
+) -> Scores:
+    """Score the answers, and what was watched: probes, health, floors, the answer target, the verdict."""
+    test = [line for line in samples if line.split == "test"]
+    classes = len(dataset.task.classes)
+    with timing.of("scores"):
+        answers = score_answers(
+            samples, classes=classes, headline=headline, primary_prompt=dataset.task.primary_prompt, seed=seed
+        )
+        if watched is None:
+            return Scores(answers)
+        lines, judgement = watched.lines, watched.judgement
+        probes = score_probes(lines, test, judgement.permutation_p, seed=seed)
+        health = score_health(lines, test, final=answers.accuracy.value, seed=seed)
+        floors = score_floors(lines, test, watched.floors, seed=seed)
+        letters = letters_prompt(dataset.task)
+        target = score_answer_target(lines, test, letters.id) if letters else None
+    with timing.of("verdict"):
+        diagnosis = score_diagnosis(
+            samples,
+            lines,
+            classes=classes,
+            headline=headline,
+            signal=signal_tests(probes, judgement.permutation, floors),
+            reference=floors.reference.detail,
+            seed=seed,
+        )
+    return Scores(answers, health, probes, floors, target, diagnosis)

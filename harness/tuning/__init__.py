@@ -1,0 +1,1 @@
+"""Fine-tune a model, and build the models of the zoo."""

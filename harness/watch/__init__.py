@@ -1,0 +1,1 @@
+"""What the layers carry: probes, floors, checks."""

@@ -1,0 +1,157 @@
+"""The random-weight floor of a model: what its vision encoder's shape alone tells a probe.
+
+It depends on the model and the images, so it is computed once for the two and kept in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from harness.data.dataset import Dataset, Sample
+from harness.data.fetch.cache import cache_folder
+from harness.data.progress import Step, silent
+from harness.passes.store import write_atomically
+from leaderboard.record.checks import LayerFloor
+from leaderboard.scoring.answer_tests import to_interval
+from leaderboard.scoring.answers_and_probes import DRAWS
+from model_adapters.interface import Engine, ModelError, Query
+from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
+from tasks.spec import SPLITS, SplitName
+from tasks.subset import select
+
+RANDOM_FLOOR_VERSION = 1  # raised with every change here that can change the floor
+IMAGES: dict[SplitName, int] = {"train": 1000, "val": 300, "test": 500}
+
+_LAYERS = TypeAdapter(tuple[LayerFloor, ...])
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RandomFloor:
+    """The floor of every vision layer, or None; `detail` says what was done, or why it was not."""
+
+    layers: tuple[LayerFloor, ...] | None
+    detail: str
+
+
+def load_random_vision(
+    engine: Engine, dataset: Dataset, *, seed: int = 0, cache: Path | None = None, progress: Step = silent
+) -> RandomFloor:
+    """Return the floor from the cache, or measured and then kept there.
+
+    Args:
+        engine: a loaded model whose layers can be watched.
+        dataset: with images in train, validation and test.
+        seed: of the random weights, of the choice of images and of the bootstrap.
+        cache: folder, `cache_folder()` by default.
+        progress: opens a step of known length, as `Console.step` does.
+    """
+    images = {name: _chosen(dataset, name, seed) for name in SPLITS}
+    detail = "linear probes on {train} training and {test} test images, encoder weights drawn anew".format(
+        **{name: len(samples) for name, samples in images.items()}
+    )
+    key = random_floor_key(engine, dataset, images["train"] + images["val"] + images["test"], seed)
+    path = (cache or cache_folder()) / "random_vision" / f"{key}.json"
+    layers = _read(path)
+    if layers is None:
+        try:
+            layers = _measure(engine, dataset, images, seed, progress)
+        except ModelError as error:
+            return RandomFloor(None, f"not possible: {error}")
+        _write(path, layers)
+    return RandomFloor(layers, detail)
+
+
+def random_floor_key(engine: Engine, dataset: Dataset, images: Sequence[Sample], seed: int) -> str:
+    """Return the hash of everything the floor depends on: model, software, images, classes, seed."""
+    about = engine.description
+    parts: dict[str, Any] = {
+        "version": RANDOM_FLOOR_VERSION,
+        "revision": about.revision,
+        "architecture": about.architecture,
+        "dtype": about.dtype,
+        "device": about.device.partition(":")[0],
+        "fingerprint": dict(about.fingerprint),
+        "data": dataset.fingerprint,
+        "classes": len(dataset.task.classes),
+        "images": [[s.id, s.split, s.label, s.group, s.pixel_hash] for s in images],
+        "draws": DRAWS,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _chosen(dataset: Dataset, name: SplitName, seed: int) -> tuple[Sample, ...]:
+    samples = dataset.split(name)
+    size = min(IMAGES[name], len(samples))
+    return tuple(
+        samples[row] for row in select([s.id for s in samples], [s.label for s in samples], size, seed)
+    )
+
+
+def _measure(
+    engine: Engine,
+    dataset: Dataset,
+    images: dict[SplitName, tuple[Sample, ...]],
+    seed: int,
+    progress: Step,
+) -> tuple[LayerFloor, ...]:
+    from model_adapters.inside.vision_only import random_vision_features
+    from probes.fit.linear import fit_linear
+
+    samples = [sample for name in SPLITS for sample in images[name]]
+    with progress("random vision weights", len(samples)) as advance:
+        queries = [Query(s.id, dataset.read(s), "?", ()) for s in samples]
+        features = random_vision_features(engine, queries, seed=seed)
+        advance(len(samples))
+    sites = [site for site in engine.sites if site.module == "vision" and site.pool == "mean"]
+    seen = np.isfinite(features[sites[0].key]).all(axis=1)
+    rows = {
+        name: np.array([i for i, s in enumerate(samples) if s.split == name and seen[i]]) for name in SPLITS
+    }
+    if any(len(chosen) == 0 for chosen in rows.values()):
+        raise ModelError(f"{engine.description.name}: could be shown no image of a whole split")
+    labels = np.array([s.label for s in samples])
+    resamples = ClusterBootstrap.of([samples[i].group for i in rows["test"]], draws=DRAWS, seed=seed)
+    found = []
+    for site in sites:  # widths may differ between layers, and the floor need not be quick
+        layer = features[site.key][None]
+        probe = fit_linear(
+            layer[:, rows["train"]],
+            labels[rows["train"]],
+            layer[:, rows["val"]],
+            labels[rows["val"]],
+            len(dataset.task.classes),
+        )
+        predicted = probe.predict(layer[:, rows["test"]])[0].argmax(axis=1)
+        measured = balanced_accuracy_estimate(labels[rows["test"]], predicted, resamples)
+        found.append(LayerFloor(site=site.name, balanced_accuracy=to_interval(measured)))
+    return tuple(found)
+
+
+def _write(path: Path, layers: tuple[LayerFloor, ...]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _LAYERS.dump_json(layers).decode() + "\n")
+    except OSError as error:
+        _log.warning("%s: the floor cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
+
+
+def _read(path: Path) -> tuple[LayerFloor, ...] | None:
+    """Return what is kept, or None where there is nothing or it is damaged."""
+    try:
+        return _LAYERS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError):
+        _log.warning("%s: the floor is damaged; computing it anew", path)
+        return None

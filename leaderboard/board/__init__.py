@@ -1,0 +1,1 @@
+"""A board: its folder, its entries, and how they stand."""

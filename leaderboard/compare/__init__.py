@@ -1,0 +1,1 @@
+"""Compare results: two of one task for a gate, many for a study."""

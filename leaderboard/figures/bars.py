@@ -1,0 +1,106 @@
+"""Small figures that stand in a table's row, all rows on one scale: a value with its interval, a health profile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from leaderboard.figures import svg
+from leaderboard.figures.svg import Scale
+from leaderboard.record.record import Interval, Outcomes, Record
+
+_WIDTH, _HEIGHT = 150, 16
+_SHARE = Scale(0, 1, 5, _WIDTH - 5)
+_LEVEL = Scale(-0.2, 1, 5, _WIDTH - 5)  # an A a little below chance is common, one far below it is not
+_PROFILE = ("vision", "connector", "llm")
+_LOWEST, _HIGHEST = -0.5, 1.5  # of the scores that are shown in their place
+
+
+def accuracy_symbol(key: str, value: Interval, *, chance: float, majority: float) -> Markup:
+    """Return a symbol for `accuracy_copy`: a share with its 95% interval, chance and the majority class marked."""
+    marks = _upright(_SHARE.at(chance), "chance") + _upright(_SHARE.at(majority), "majority")
+    return svg.symbol((_WIDTH, _HEIGHT), _track(_SHARE) + marks + _value(value, _SHARE), key)
+
+
+def accuracy_copy(key: str) -> Markup:
+    """Return what `accuracy_symbol` keeps under this key."""
+    return svg.copy_of((_WIDTH, _HEIGHT), key, "bar")
+
+
+def accuracy_bar(value: Interval) -> Markup:
+    """Return a share with its 95% interval on the same scale from 0 to 1."""
+    return svg.ornament((_WIDTH, _HEIGHT), _track(_SHARE) + _value(value, _SHARE), "bar")
+
+
+def level_bar(value: Interval) -> Markup:
+    """Return a chance-corrected accuracy A with its 95% interval on a scale from -0.2 to 1, 0 marked."""
+    content = _track(_LEVEL) + _upright(_LEVEL.at(0), "chance") + _value(value, _LEVEL)
+    return svg.ornament((_WIDTH, _HEIGHT), content, "bar")
+
+
+def outcomes_bar(outcomes: Outcomes) -> Markup:
+    """Return the four outcomes as shares of all test images."""
+    total = max(outcomes.correct + outcomes.wrong + outcomes.no_answer + outcomes.error, 1)
+    scale, at, content = Scale(0, total, 0, 300), 0, ""
+    for name in ("correct", "wrong", "no_answer", "error"):
+        count = getattr(outcomes, name)
+        width = scale.at(at + count) - scale.at(at)
+        if width > 0:
+            content += svg.rectangle(scale.at(at), 0, (width, 14), f"outcome {name}")
+        at += count
+    return svg.ornament((300, 14), content, "outcomes")
+
+
+def profile_scale(records: Iterable[Record]) -> tuple[float, float]:
+    """Return the ends of the one scale on which the profiles of all these records are drawn."""
+    held = [record.health for record in records if record.health is not None]
+    shown = [value for health in held for value in health.profile]
+    return max(min([0.0, *shown]), _LOWEST), min(max([1.0, *shown]), _HIGHEST)
+
+
+def profile_chart(record: Record, ends: tuple[float, float]) -> Markup | None:
+    """Return the health profile as four points, those limited by noise hollow; None where there is none."""
+    health = record.health
+    if health is None:
+        return None
+    margin = 0.06 * (ends[1] - ends[0])
+    scale = Scale(ends[0] - margin, ends[1] + margin, 39, 3)
+    xs = [14, 44, 74, 104]
+    points = [(x, scale.at(value)) for x, value in zip(xs, health.profile, strict=True)]
+    content = "".join(
+        svg.element("path", d=f"M4,{svg.digits(scale.at(level))}H114", class_="grid") for level in (0, 1)
+    )
+    content += svg.element("path", d=svg.polyline(points), class_="profile-line")
+    for (x, y), module in zip(points, _PROFILE, strict=False):
+        part = getattr(health, module)
+        content += svg.element(
+            "path", d=svg.whisker(x, scale.at(part.low), scale.at(part.high), 2), class_=f"ends {module}"
+        )
+        hollow = " hollow" if part.noise_limited else ""
+        content += svg.element("circle", cx=x, cy=y, r=3.4, class_=f"point {module}{hollow}")
+    x, y = points[-1]
+    content += svg.element("path", d=_diamond(x, y, 4.6), class_="point answer")
+    return svg.ornament((118, 42), content, "profile")
+
+
+def _track(scale: Scale) -> str:
+    middle = svg.digits(_HEIGHT / 2)
+    line = f"M{svg.digits(scale.start)},{middle}H{svg.digits(scale.end)}"
+    caps = "".join(f"M{svg.digits(x)},5v6" for x in (scale.start, scale.end))
+    return svg.element("path", d=line + caps, class_="grid")
+
+
+def _upright(x: float, kind: str) -> str:
+    return svg.element("path", d=f"M{svg.digits(x)},1V{_HEIGHT - 1}", class_=kind)
+
+
+def _value(value: Interval, scale: Scale) -> str:
+    middle = _HEIGHT / 2
+    ends = svg.flat_whisker(middle, scale.at(value.low), scale.at(value.high), 4)
+    point = svg.element("path", d=_diamond(scale.at(value.value), middle, 4.2), class_="point answer")
+    return svg.element("path", d=ends, class_="ends answer") + point
+
+
+def _diamond(x: float, y: float, half: float) -> str:
+    return svg.polyline([(x, y - half), (x + half, y), (x, y + half), (x - half, y)]) + "Z"

@@ -1,0 +1,1 @@
+"""The one definition of a result, and the files that hold it."""

@@ -1,0 +1,1 @@
+"""The one scorer: every score of a record, from its lines alone."""

@@ -1,0 +1,1 @@
+"""Check what is handed in as if nobody could be trusted."""

@@ -1,0 +1,141 @@
+"""Check the lines of `probes.jsonl`: every prediction follows from its scores, every probe is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+
+from leaderboard.record.one_line import short
+from leaderboard.record.record import RecordError
+from leaderboard.record.samples import ProbeLine, SampleLine
+from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
+from leaderboard.scoring.answer_tests import NO_CLASS
+from leaderboard.scoring.answers_and_probes import CLASS_READOUTS
+from leaderboard.scoring.floors import FLOOR, NAMES
+from leaderboard.verify.probe_places import check_whole
+from leaderboard.verify.sample_checks import HIGHEST_SCORE, LOWEST_SCORE
+from probes.sites import Module
+from tasks.option_orders import one_option_order
+from tasks.spec import SplitName, TaskSpec
+
+_READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
+_PREDICTED: tuple[SplitName, ...] = ("val", "test")
+_MOST_LAYERS, _LARGEST = 10_000, 2**31 - 1
+_ROUNDING = 1e-3  # of a sum of shares whose logarithms were rounded to four decimals
+
+
+def check_probes(lines: Sequence[ProbeLine], samples: Sequence[SampleLine], task: TaskSpec) -> None:
+    """Refuse probes that are incomplete, stand there twice, or predict what their scores do not say.
+
+    Raises:
+        RecordError: naming the line and the field.
+    """
+    by_split = {name: [line for line in samples if line.split == name] for name in _PREDICTED}
+    for number, line in enumerate(lines, start=1):
+        place = f"probes.jsonl:{number}"
+        _check_site(line, place)
+        _check_predictions(line, place, by_split, task)
+    check_whole(lines)
+    _check_shown(lines)
+    _check_majority(lines, [line.label for line in samples if line.split == "train"], len(task.classes))
+
+
+def _check_site(line: ProbeLine, place: str) -> None:
+    if line.readout not in _READOUTS:
+        raise RecordError(
+            f"{place}: readout: {short(line.readout)} is none of {', '.join(_READOUTS)}; a board holds no other"
+        )
+    for name, most in (("layer", _MOST_LAYERS), ("width", _LARGEST), ("seed", _LARGEST)):
+        if not 0 <= getattr(line, name) <= most:
+            raise RecordError(f"{place}: {name}: {short(getattr(line, name))}, but it must be 0 to {most}")
+    if line.readout == FLOOR:
+        wanted = line.site if line.site in NAMES and line.module == "image" else f"one of {', '.join(NAMES)}"
+    else:
+        wanted = f"{line.module}.{line.layer:02d}" if line.module in get_args(Module) else "that of a layer"
+    if line.site != wanted:
+        raise RecordError(f"{place}: site: {short(line.site)}, but it must be {wanted}")
+
+
+def _check_predictions(
+    line: ProbeLine, place: str, by_split: Mapping[SplitName, Sequence[SampleLine]], task: TaskSpec
+) -> None:
+    if line.split not in by_split:
+        raise RecordError(f"{place}: split: {line.split}, but probes are judged on val and test alone")
+    asked, classes = by_split[line.split], len(task.classes)
+    for name, count in (("predictions", len(line.predictions)), ("scores", len(line.scores))):
+        if count != len(asked):
+            raise RecordError(f"{place}: {name}: {count}, but {line.split} has {len(asked)} images")
+    if {len(row) for row in line.scores} - {classes}:
+        raise RecordError(f"{place}: scores: a row has not {classes} numbers, one a class")
+    if set(line.predictions) - {NO_CLASS, *range(classes)}:
+        raise RecordError(
+            f"{place}: predictions: one is neither a class index below {classes} nor {NO_CLASS}"
+        )
+    found, scores = np.array(line.predictions, dtype=np.int64), np.array(line.scores).reshape(-1, classes)
+    if scores.size and not (scores.min() >= LOWEST_SCORE and scores.max() <= HIGHEST_SCORE):
+        raise RecordError(f"{place}: scores: one is no log-probability")
+    unseen = (found == NO_CLASS) & (scores == 0.0).all(axis=1)  # an image that the model could not be shown
+    wrong = np.flatnonzero((found != scores.argmax(axis=1)) & ~unseen)
+    if wrong.size:
+        row = int(wrong[0])
+        raise RecordError(
+            f"{place}: predictions[{row}]: {found[row]}, but the highest score is that of "
+            f"{scores[row].argmax()}"
+        )
+    uneven = np.flatnonzero(~unseen & (np.abs(np.logaddexp.reduce(scores, axis=1)) > _ROUNDING))
+    if uneven.size:
+        raise RecordError(f"{place}: scores[{uneven[0]}]: as shares of the classes they do not add up to 1")
+    _check_targets(line, place, asked, task)
+
+
+def _check_targets(line: ProbeLine, place: str, asked: Sequence[SampleLine], task: TaskSpec) -> None:
+    """The letter of the right option follows from the image's own option order."""
+    if line.readout != ANSWER_TARGET:
+        if line.targets is not None:
+            raise RecordError(f"{place}: targets: only the readout {ANSWER_TARGET} has any")
+        return
+    if line.targets is None or len(line.targets) != len(asked):
+        raise RecordError(f"{place}: targets: needs one for each of the {len(asked)} images of {line.split}")
+    for row, (target, sample) in enumerate(zip(line.targets, asked, strict=True)):
+        order = one_option_order(len(task.classes), task.seed, sample.id)
+        if target not in (NOT_ASKED, order.index(sample.label)):
+            raise RecordError(f"{place}: targets[{row}]: {short(target)} is not the right option's letter")
+    asked_for = set(asked_rows(line.split, asked, task.seed))
+    wrong = [row for row, target in enumerate(line.targets) if (target != NOT_ASKED) != (row in asked_for)]
+    if wrong:
+        raise RecordError(
+            f"{place}: targets[{wrong[0]}]: {asked[wrong[0]].id} is "
+            f"{'one' if wrong[0] in asked_for else 'none'} of the images that are asked for a letter"
+        )
+
+
+def _check_shown(lines: Sequence[ProbeLine]) -> None:
+    """An image that a model could not be shown is missing at all of its layers: at some it could be chosen."""
+    first: dict[tuple[bool, SplitName], list[bool]] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.readout == FLOOR:
+            continue
+        shown = [predicted != NO_CLASS for predicted in line.predictions]
+        known = first.setdefault((line.readout == ANSWER_TARGET, line.split), shown)
+        if shown != known:
+            row = next(row for row, pair in enumerate(zip(shown, known, strict=True)) if len(set(pair)) > 1)
+            raise RecordError(
+                f"probes.jsonl:{number}: predictions[{row}]: {short(line.predictions[row])}, but the image was "
+                f"{'shown' if known[row] else 'not shown'} at other layers"
+            )
+
+
+def _check_majority(lines: Sequence[ProbeLine], train: Sequence[int], classes: int) -> None:
+    """The floor that answers every image alike follows from the training labels, one added to every count."""
+    counts = np.bincount(np.array(train, dtype=np.int64), minlength=classes) + 1
+    right = np.log(counts / counts.sum())
+    for number, line in enumerate(lines, start=1):
+        majority = (line.readout, line.site) == (FLOOR, "majority")
+        if majority and not np.allclose(
+            np.reshape(line.scores, (-1, classes)), right, atol=_ROUNDING, rtol=0
+        ):
+            raise RecordError(
+                f"probes.jsonl:{number}: scores: must be logarithms of the classes' shares of the training images"
+            )

@@ -1,0 +1,1 @@
+"""Where a model has its vision blocks, its connector and its decoder layers."""

@@ -1,0 +1,1 @@
+"""Which models there are and what exactly each is. Nothing here imports torch."""

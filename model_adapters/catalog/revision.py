@@ -1,0 +1,150 @@
+"""What exactly a model is: a hub commit, or a hash over all in a folder that can change an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from model_adapters.catalog.built_in import default_folder
+from model_adapters.catalog.built_in_weights import GROUP as ZOO
+from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.hub import hub_commit
+from model_adapters.interface import ModelError
+
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".tiktoken")
+_CHUNK = 1 << 20
+
+
+def model_folder(card: ModelCard) -> Path | None:
+    """Return the folder that holds a card's model, None for one on the hub.
+
+    A built-in model whose weights do not come with the installation is looked for where `harness zoo build`
+    puts it.
+
+    Raises:
+        ModelError: the folder is missing or holds no model.
+    """
+    if card.path is None:
+        return None
+    if card.path.startswith("package:"):
+        folder = _packaged(card, card.path.removeprefix("package:").strip("/"))
+    else:
+        folder = Path(card.path).expanduser()
+    if not folder.is_dir():
+        base = "" if card.adapter is None else ", which holds the base model of the adapter"
+        raise ModelError(f"{card.name}: there is no folder {folder}{base}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{card.name}: {folder} has no config.json, so it holds no model")
+    return folder
+
+
+def _packaged(card: ModelCard, place: str) -> Path:
+    folder = Path(str(files("model_adapters"))) / place
+    if folder.is_dir() or ZOO not in card.groups:
+        return folder
+    built = default_folder() / folder.name
+    if not built.is_dir():
+        raise ModelError(
+            f"{card.name}: its weights do not come with this installation; make them with "
+            f"`harness zoo build --only {folder.name}`"
+        )
+    return built
+
+
+def card_revision(card: ModelCard, *, offline: bool = False) -> str:
+    """Return the revision of a card's model, before anything is loaded: of its base, and of its adapter if any.
+
+    Raises:
+        ModelError: a folder is missing, or the commit cannot be found out.
+    """
+    base = base_revision(card, offline=offline)
+    if card.adapter is None:
+        return base
+    from model_adapters.catalog.tuned import adapter_revision
+
+    return f"{base}+adapter:{adapter_revision(card)}"
+
+
+def base_revision(card: ModelCard, *, offline: bool = False) -> str:
+    """Return the revision of the weights that a card names, any adapter left aside.
+
+    For a hub model that is the commit its revision (or `main`) stands for: as the hub says, or without
+    network as the local cache remembers. For a folder it is `sha256:` and a hash, for a server `server:` and
+    the name of the model there, for a classifier that is trained here `recipe:` and a hash of its settings.
+
+    Raises:
+        ModelError: the folder is missing, or the commit cannot be found out.
+    """
+    if card.classifier is not None:
+        from model_adapters.catalog.classifier_identity import classifier_revision
+
+        return classifier_revision(card, offline=offline)
+    if card.endpoint is not None:
+        return f"server:{card.endpoint.model}"
+    folder = model_folder(card)
+    if folder is not None:
+        return folder_revision(folder)
+    assert card.hub_id is not None
+    wanted = card.revision or "main"
+    if _COMMIT.match(wanted):
+        return wanted
+    return hub_commit(card.hub_id, wanted, offline=offline)
+
+
+def folder_revision(folder: Path) -> str:
+    """Return `sha256:` and 16 hexadecimal digits over weights, configuration, tokenizer and templates.
+
+    Names and contents of the files count, their place and dates do not. A file's own hash is remembered
+    in the user's cache folder by path, size and time of change.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES):
+        relative = file.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in Path(relative).parts):
+            continue
+        digest.update(f"{relative}\0{_file_hash(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _file_hash(file: Path) -> str:
+    status = file.stat()
+    if status.st_size < _CHUNK:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    signature = [str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    name = hashlib.sha256(json.dumps(signature).encode()).hexdigest()
+    remembered = user_cache_path("mllm-harness", appauthor=False) / "file-hashes" / name
+    try:
+        known = remembered.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        known = ""
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return known
+    fresh = _streamed_hash(file)
+    _remember(remembered, fresh)
+    return fresh
+
+
+def _streamed_hash(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _remember(remembered: Path, value: str) -> None:
+    """Store a hash for the next time; a cache folder that cannot be written costs time only."""
+    partial = remembered.with_name(f"{remembered.name}.{os.getpid()}.partial")
+    try:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(value, encoding="ascii")
+        partial.replace(remembered)
+    except OSError:
+        return

@@ -1,1 +1,0 @@
-"""Image classifiers trained on a task's own images: the traditional references of the board."""

@@ -1,0 +1,1 @@
+"""The engines, one folder each, all behind `model_adapters.interface`."""

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible engine: a model behind a server."""

@@ -1,0 +1,1 @@
+"""The transformers engine: any image-and-text model, answered and watched in one forward pass."""

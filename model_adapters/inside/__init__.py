@@ -1,0 +1,1 @@
+"""Change a model from inside, or run a part of it alone."""

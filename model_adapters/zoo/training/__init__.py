@@ -1,0 +1,1 @@
+"""Train the built-in models, and what planting a fault needs of that."""

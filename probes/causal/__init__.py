@@ -1,0 +1,1 @@
+"""What the answers depend on: erasing and exchanging hidden states, and how much that moves them."""

@@ -1,0 +1,1 @@
+"""Statistics of answers: metrics, intervals, tests, similarity. Without torch."""

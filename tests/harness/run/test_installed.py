@@ -1,0 +1,142 @@
+"""The package as users have it: from a wheel, in a folder with `tasks/` and `tests/` of its own, offline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.harness.conftest import harness, result
+
+WRONG = "raise ImportError('the wrong package')\n"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and unpack it as an installer does. Returns a folder with `lib/` and the command."""
+    folder = tmp_path_factory.mktemp("installed")
+    built = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(folder),
+            str(ROOT),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "lib")
+    (folder / "harness").write_text("from harness.cli import main\nmain()\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    """A working folder whose own packages have our names."""
+    for name in ("tasks", "tests", "probes", "harness", "leaderboard"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            "raise ImportError('the wrong package')\n", encoding="utf-8"
+        )
+    return tmp_path
+
+
+def _run(
+    installed: Path, *arguments: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(installed / "harness"), *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(installed / "lib"),
+            "OMP_NUM_THREADS": "1",
+            # Any attempt to reach a network would end here, at a port where nothing listens.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_wheel_runs_offline_in_a_folder_of_its_own(installed: Path, strange: Path) -> None:
+    few = ("--tasks", "phantom-200", "--models", "zoo", "--limit", "20", "--no-probe", "--offline")
+    done = _run(installed, "eval", *few, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
+    assert done.returncode == 0, done.stderr
+    for name in ("llava", "qwen2.5-vl"):
+        assert (strange / "results" / f"zoo--{name}-healthy" / "phantom-200" / "record.json").exists()
+    reason = (
+        "its weights do not come with this installation; make them with `harness zoo build --only gemma3-"
+    )
+    assert f"zoo/gemma3-healthy on phantom-200: skipped: {reason}" in done.stdout
+
+
+def test_wheel_takes_the_third_model_once_it_was_built(installed: Path, strange: Path) -> None:
+    stored = ROOT / "model_adapters" / "zoo" / "weights"
+    asked = ("eval", "--tasks", "phantom-200", "--models", "zoo/gemma3-healthy", "--dry-run", "--offline")
+    done = _run(installed, *asked, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
+    assert done.returncode == 1
+    assert "cannot run" in done.stdout
+    shutil.copytree(stored / "gemma3-healthy", strange / "zoo" / "gemma3-healthy")
+    done = _run(installed, *asked, folder=strange, HARNESS_ZOO_DIR=str(strange / "zoo"))
+    assert done.returncode == 0, done.stderr
+    assert "runs" in done.stdout
+
+
+def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path) -> None:
+    done = _run(installed, "tasks", "validate", folder=strange)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _run(installed, "tasks", "show", "busi", folder=strange).returncode == 0
+    assert "zoo/llava-healthy" in _run(installed, "models", "list", folder=strange).stdout
+    assert not (installed / "lib" / "tests").exists()
+    weights = installed / "lib" / "model_adapters" / "zoo" / "weights"
+    assert sorted(path.name for path in weights.iterdir()) == [
+        "NOTICE",
+        "llava-healthy",
+        "qwen2.5-vl-healthy",
+    ]
+
+
+def test_wheel_keeps_boards_and_leaves_the_projects_own_behind(
+    installed: Path, strange: Path, finished: Path
+) -> None:
+    folder = result(finished)
+    for arguments in (
+        ("leaderboard", "init", "board"),
+        ("submit", str(folder), "--board", "board"),
+        ("leaderboard", "verify", "board"),
+        ("leaderboard", "build", "board"),
+        ("leaderboard", "schema", "record"),
+        ("report", str(folder), "--output", "report.html"),
+    ):
+        done = _run(installed, *arguments, folder=strange)
+        assert done.returncode == 0, done.stderr
+    assert "zoo/llava-healthy" in (strange / "board" / "index.html").read_text(encoding="utf-8")
+    for name in ("board.yaml", "entries", "images", "index.html", "leaderboard.json"):
+        assert (ROOT / "leaderboard" / name).exists()
+        assert not (installed / "lib" / "leaderboard" / name).exists()
+
+
+def test_python_m_harness_works_beside_packages_of_the_same_names(strange: Path) -> None:
+    (strange / "harness" / "__init__.py").unlink()
+    (strange / "harness").rmdir()
+    done = harness("tasks", "list", folder=strange)
+    assert done.returncode == 0, done.stderr
+    assert "phantom" in done.stdout
