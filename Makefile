@@ -30,7 +30,7 @@ help:
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
 	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
 	@echo "make models-page  docs/models.md anew: every card at tiny scale, and vLLM against transformers"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy, the order of imports, spelling"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
 	@echo "make faultbench  plant faults and let the diagnosis find them (hours; goes on where it was), docs/faultbench.md"
 	@echo "make clean   remove the virtual environment and caches"
@@ -91,6 +91,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
 
 bench: $(STAMP)
 	$(BIN)/python tools/bench/run.py --output docs/benchmarks.md
@@ -103,4 +105,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LMEVAL) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LMEVAL) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

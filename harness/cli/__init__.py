@@ -18,16 +18,16 @@ _COMMANDS = {
     "tasks": ("harness.cli.tasks:tasks", "List, show, validate and export tasks."),
     "models": ("harness.cli.models:models", "List, show and check models, and add one."),
     "report": ("harness.cli.report:report_command", "Write result folders as one HTML page."),
-    "export": ("harness.cli.export:export_command", "Write results for other programs, such as lm-eval."),
+    "export": ("harness.cli.exchange:export_command", "Write results for other programs, such as lm-eval."),
     "compare": (
         "harness.cli.compare:compare_command",
         "Compare two results; --gate stops a release that got worse.",
     ),
     "push": (
-        "harness.cli.push:push_command",
+        "harness.cli.exchange:push_command",
         "Put a result on the Hugging Face hub, or its scores into a model card.",
     ),
-    "submit": ("harness.cli.submit:submit_command", "Verify a result and put it on a board."),
+    "submit": ("harness.cli.leaderboard:submit_command", "Verify a result and put it on a board."),
     "leaderboard": (
         "harness.cli.leaderboard:leaderboard",
         "Keep a board: verify, run again, build its page.",

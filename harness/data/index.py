@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from harness.data.dataset import DataError
 from harness.data.decode import DECODE_VERSION, decode_bytes, pixel_hash, to_rgb
+from harness.data.groups import THUMBNAIL, thumbnail
 from harness.data.listing import ListedImage, Listing
-from harness.data.perceptual import THUMBNAIL, thumbnail
 from harness.data.progress import Step
 
 _THREADS = 4  # Pillow decodes outside Python's lock

@@ -1,4 +1,4 @@
-"""Find a task's data on this machine."""
+"""Find a task's data on this machine, or tell whether it can be had here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from harness.data.dataset import DataError
 from harness.data.fetch.cache import data_folder
+from harness.data.fetch.download import check_download
+from harness.data.fetch.hub_repository import check_hub
 from harness.data.layouts.detection import folder_names, is_folder_of
-from tasks.spec import FolderSource, NpzSource, TaskSpec
+from tasks.spec import FolderSource, HubSource, NpzSource, TaskSpec
 
 ENVIRONMENT = "HARNESS_DATA_DIR"
 
@@ -56,6 +58,21 @@ def find_folder(task: TaskSpec, source: FolderSource, folders: tuple[Path, ...])
     where = f"; get it from {source.url}" if source.url else ""
     put = f"unpack it as {folders[0] / source.directory} or name its folder with --data-dir"
     raise DataError(f"{task.id}: no folder `{source.directory}` in {looked}{where}, then {put}")
+
+
+def check_data(task: TaskSpec, *, data_dir: Path | None, offline: bool, assume_yes: bool) -> None:
+    """Check, without reading any image, that a task's data lie here, are generated, or may be downloaded.
+
+    Raises:
+        DataError: if not; the message says where they were looked for and how to get them.
+    """
+    folders = search_folders(data_dir)
+    if isinstance(task.source, FolderSource):
+        find_folder(task, task.source, folders)
+    elif isinstance(task.source, HubSource):
+        check_hub(task.source, folders, offline=offline, assume_yes=assume_yes)
+    elif isinstance(task.source, NpzSource) and find_npz(task.source, folders) is None:
+        check_download(task.source, data_folder(), offline=offline, assume_yes=assume_yes)
 
 
 def _below(folder: Path, source: FolderSource) -> Iterator[Path]:

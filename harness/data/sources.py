@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +22,9 @@ from harness.data.layouts.detection import list_folder
 from harness.data.layouts.hub import list_hub
 from harness.data.layouts.npz import list_npz
 from harness.data.layouts.phantom import list_phantom
-from harness.data.listing import Listing
+from harness.data.listing import ListedImage, Listing
 from harness.data.locate import find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
-from harness.data.published import is_published, md5_of
 from leaderboard.board.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
 from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec
@@ -153,10 +154,33 @@ def _is_official(
         return source.is_pinned and source.fingerprint == identity
     if isinstance(source, NpzSource):
         return (
-            source.md5 is not None and listing.location is not None and md5_of(listing.location) == source.md5
+            source.md5 is not None
+            and listing.location is not None
+            and _md5_of(listing.location) == source.md5
         )
     names = [c.name for c in task.classes]
-    return is_published(listing.images, [entry.sha256 for entry in entries], names, published)
+    return _is_published(listing.images, [entry.sha256 for entry in entries], names, published)
+
+
+def _is_published(
+    images: Sequence[ListedImage],
+    sha256: Sequence[str],
+    class_names: Sequence[str],
+    published: Sequence[PublishedFile],
+) -> bool:
+    """Tell whether the images are exactly the published files, byte for byte, each in its class and split."""
+    found = Counter(
+        (digest, class_names[image.label], image.split, image.patient_id or "")
+        for image, digest in zip(images, sha256, strict=True)
+    )
+    wanted = Counter((p.sha256, p.label, p.split, p.patient_id.strip()) for p in published)
+    return bool(published) and found == wanted
+
+
+def _md5_of(path: Path) -> str:
+    """Return the md5 of a file; it names a published version and protects against nothing."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _reader(listing: Listing) -> Callable[[Sample], Image.Image]:

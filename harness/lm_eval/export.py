@@ -14,8 +14,8 @@ from harness.data.dataset import DataError, Dataset
 from harness.data.progress import Step, silent
 from harness.lm_eval.names import EXACT, GENERATE, TAG
 from harness.lm_eval.parquet import write_parquet
-from harness.passes.prompts import label_question
 from harness.passes.store import write_atomically
+from tasks.questions import label_question
 from tasks.spec import TaskSpec
 
 READER = "harness.lm_eval.reading.read_answer"

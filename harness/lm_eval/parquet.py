@@ -10,7 +10,7 @@ from typing import Any
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.progress import Step, silent
 from harness.lm_eval.requests import PLACEHOLDER
-from harness.passes.prompts import label_question
+from tasks.questions import label_question
 
 _ROWS_AT_ONCE = 64
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
-from harness.passes.prompts import Question, label_question, letters_questions
+from harness.passes.prompts import query_of
 from harness.passes.store import PREFILL, RunStore
 from harness.plan.configuration import SCORE_DECIMALS
 from model_adapters.interface import Abilities, Engine, LabelScores
-from tasks.spec import TaskSpec
+from tasks.questions import Question, label_question, variant_questions
 
 VARIANTS = "variants"
 GENERATE = "generate"
@@ -64,7 +64,7 @@ def prefill(
             store.append(PREFILL, number, [dict(_UNSCORED) for _ in batch])
             advance(len(batch))
             continue
-        seen = engine.score([question.query(s.id, dataset.read(s)) for s in batch], observe=observe)
+        seen = engine.score([query_of(question, s.id, dataset.read(s)) for s in batch], observe=observe)
         answers = [scored(question, scores) for scores in seen.scores]
         store.append(PREFILL, number, answers, seen.features if observe else None)
         advance(len(batch))
@@ -80,7 +80,7 @@ def variants(
             (position, q) for position, s in enumerate(batch) for q in variant_questions(dataset.task, s.id)
         ]
         pictures = [dataset.read(s) for s in batch]
-        seen = engine.score([q.query(batch[i].id, pictures[i]) for i, q in asked])
+        seen = engine.score([query_of(q, batch[i].id, pictures[i]) for i, q in asked])
         answers: list[dict[str, Any]] = [{"orders": []} for _ in batch]
         for (position, question), scores in zip(asked, seen.scores, strict=True):
             answers[position]["orders"].append(
@@ -88,17 +88,6 @@ def variants(
             )
         store.append(VARIANTS, number, answers)
         advance(len(batch))
-
-
-def variant_questions(task: TaskSpec, sample_id: str) -> tuple[Question, ...]:
-    """Return every question beside the primary one, in the order of the task's prompts."""
-    questions: list[Question] = []
-    for prompt in task.prompts:
-        if prompt.kind == "letters":
-            questions += letters_questions(task, prompt, sample_id)
-        elif prompt.id != task.primary_prompt:
-            questions.append(label_question(task, prompt))
-    return tuple(questions)
 
 
 def generate(
@@ -115,7 +104,7 @@ def generate(
     for number, rows in store.pending(GENERATE, len(images)):
         batch = images[rows]
         written = engine.generate(
-            [question.query(s.id, dataset.read(s)) for s in batch], max_new_tokens=max_new_tokens
+            [query_of(question, s.id, dataset.read(s)) for s in batch], max_new_tokens=max_new_tokens
         )
         answers = [{"text": w.text, "finished": w.finished, "error": w.error} for w in written]
         store.append(GENERATE, number, answers)

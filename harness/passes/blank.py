@@ -8,9 +8,10 @@ from PIL import Image
 
 from harness.data.dataset import Dataset
 from harness.passes.ask import scored
-from harness.passes.prompts import label_question
+from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
 from model_adapters.interface import Engine
+from tasks.questions import label_question
 
 BLANK = "blank"  # the step in the run store
 GREY = 127
@@ -38,7 +39,7 @@ def ask_blank(store: RunStore, engine: Engine, dataset: Dataset) -> BlankAnswer:
     question = label_question(dataset.task, dataset.task.primary)
     for number, _ in store.pending(BLANK, 1):
         grey = Image.new("RGB", size, (GREY, GREY, GREY))
-        found = engine.score([question.query("blank", grey)]).scores[0]
+        found = engine.score([query_of(question, "blank", grey)]).scores[0]
         store.append(BLANK, number, [scored(question, found)])
     (answer,) = store.answers(BLANK, 1)
     if answer["error"] is not None:

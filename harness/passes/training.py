@@ -11,8 +11,8 @@ from PIL import Image
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step
-from harness.passes.prompts import label_question
 from model_adapters.interface import LabelledImages, Trainable, TrainingImages
+from tasks.questions import label_question
 from tasks.spec import SplitName
 
 

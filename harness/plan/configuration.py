@@ -14,7 +14,7 @@ from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from model_adapters.interface import ModelDescription
 from tasks.identity import task_hash
-from tasks.option_orders import SEEDED_ORDERS
+from tasks.questions import SEEDED_ORDERS
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
 RUN_VERSION = 1

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.availability import check_data
 from harness.data.dataset import DataError
+from harness.data.locate import check_data
 from harness.plan.model_availability import Surroundings, why_unavailable
 from harness.plan.options import EvalOptions
 from model_adapters.catalog.card import ModelCard

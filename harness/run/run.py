@@ -11,7 +11,7 @@ from harness.data.sources import load_dataset
 from harness.passes import ask
 from harness.passes.answering import answering_model, usage_so_far
 from harness.passes.engines import PARITY_IMAGES, LoadedEngine, Questions, inner_engine
-from harness.passes.prompts import label_question
+from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
 from harness.passes.timing import Timing, time_by_step
 from harness.passes.training import train_engine
@@ -29,6 +29,7 @@ from harness.watch.run_floors import run_floors
 from harness.watch.watched import Watched
 from leaderboard.record.record import Record
 from model_adapters.interface import Engine, Query, Trainable
+from tasks.questions import label_question
 
 # Loads a model; it may ask for questions about a few of the task's images, to compare engines by.
 Load = Callable[[Questions], LoadedEngine]
@@ -89,7 +90,7 @@ def run(planned: PlannedRun, load: Load, options: EvalOptions, console: Console)
 def _first_questions(dataset: Dataset) -> tuple[Query, ...]:
     """Return the task's primary question about its first test images."""
     question = label_question(dataset.task, dataset.task.primary)
-    return tuple(question.query(s.id, dataset.read(s)) for s in dataset.split("test")[:PARITY_IMAGES])
+    return tuple(query_of(question, s.id, dataset.read(s)) for s in dataset.split("test")[:PARITY_IMAGES])
 
 
 def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:

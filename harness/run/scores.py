@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from harness.data.dataset import Dataset
 from harness.passes.timing import Timing
-from harness.watch.letters_target import letters_prompt
 from harness.watch.watched import Watched
 from leaderboard.record.checks import AnswerTargetPart, FloorsPart
 from leaderboard.record.record import AnswersPart, DiagnosisPart, HealthPart, ProbePart
@@ -17,6 +16,7 @@ from leaderboard.scoring.answers_and_probes import Headline, score_answers, scor
 from leaderboard.scoring.floors import score_floors
 from leaderboard.scoring.health_profile import score_health
 from leaderboard.scoring.verdict import score_diagnosis, signal_tests
+from tasks.questions import letters_prompt
 
 
 @dataclass(frozen=True)

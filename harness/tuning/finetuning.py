@@ -17,7 +17,6 @@ import numpy as np
 from harness.console import Console
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.sources import load_dataset
-from harness.passes.prompts import label_question
 from harness.plan.configuration import package_version
 from harness.plan.tuning_halves import ALL, tuning_halves
 from harness.tuning.folder import TuningImages, about_tuning, alone, finished, write_tuned
@@ -27,6 +26,7 @@ from model_adapters.catalog.revision import card_revision
 from model_adapters.catalog.tuned import Look, TunedModel
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import LabelledImages, ModelError, TrainingImages
+from tasks.questions import label_question
 from tasks.subset import select
 
 if TYPE_CHECKING:

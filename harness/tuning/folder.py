@@ -14,7 +14,6 @@ import yaml
 from filelock import FileLock, Timeout
 
 from harness.data.dataset import Dataset, Sample
-from harness.passes.prompts import label_question
 from harness.passes.store import write_atomically
 from harness.plan.configuration import package_version
 from harness.plan.tuning_halves import tuned_images
@@ -31,6 +30,7 @@ from model_adapters.catalog.tuned import (
     read_tuned,
 )
 from model_adapters.interface import ModelError
+from tasks.questions import label_question
 
 if TYPE_CHECKING:
     from model_adapters.finetune.lora import Attached

@@ -16,7 +16,7 @@ import numpy as np
 from harness.console import Advance, Console
 from harness.data.dataset import Dataset, Sample
 from harness.passes.ask import scored
-from harness.passes.prompts import Question, label_question
+from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
 from harness.watch.causal_images import IMAGES, CheckedImages, Donors, choose_donors, choose_images
 from leaderboard.record.checks import CausalPart
@@ -24,6 +24,7 @@ from leaderboard.scoring.causal import score_locus
 from model_adapters.interface import Engine, Query
 from probes.causal.erasure import Eraser, erasers_with_null
 from probes.sites import Site, curve
+from tasks.questions import Question, label_question
 
 CAUSAL = "causal"  # the step in the run store
 ERASURES = 20
@@ -132,7 +133,7 @@ def _ask(
     from model_adapters.inside.shared_encoding import shared_encoding
 
     question = label_question(dataset.task, dataset.task.primary)
-    queries = [question.query(s.id, dataset.read(s)) for s in samples]
+    queries = [query_of(question, s.id, dataset.read(s)) for s in samples]
     with shared_encoding(engine):
         answers: list[dict[str, Any]] = [
             {"plain": plain, "donor_class": pair and samples[pair.across].label, "loci": {}}
@@ -193,7 +194,7 @@ def _only_way(engine: Engine, dataset: Dataset, checked: CheckedImages) -> bool 
     if pair is None:
         return None
     question = label_question(dataset.task, dataset.task.primary)
-    first, second = (question.query(sample.id, dataset.read(sample)) for sample in pair)
+    first, second = (query_of(question, sample.id, dataset.read(sample)) for sample in pair)
     return connector_is_only_way(engine, first, second)
 
 

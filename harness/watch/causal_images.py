@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.data.dataset import Dataset, Sample
-from harness.passes.prompts import label_question
+from harness.passes.prompts import query_of
 from model_adapters.interface import Engine
+from tasks.questions import label_question
 from tasks.subset import select
 
 IMAGES = 96  # of the test images: some 22 passes each at every place
@@ -50,7 +51,7 @@ def choose_images(engine: Engine, dataset: Dataset, test: Sequence[Sample], seed
     question = label_question(dataset.task, dataset.task.primary)
     rows = select([s.id for s in test], [s.label for s in test], min(IMAGES, len(test)), seed)
     chosen = [test[row] for row in rows]
-    layouts = [picture_layout(engine, question.query(s.id, dataset.read(s))) for s in chosen]
+    layouts = [picture_layout(engine, query_of(question, s.id, dataset.read(s))) for s in chosen]
     order = _alternating([s.label for s in chosen], layouts)
     return CheckedImages(tuple(chosen[i] for i in order), tuple(layouts[i] for i in order))
 

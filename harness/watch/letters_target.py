@@ -14,23 +14,19 @@ import numpy as np
 
 from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
-from harness.passes.prompts import Question, shuffled_letters_question
+from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
 from leaderboard.scoring.answers_and_probes import NO_CLASS
 from model_adapters.interface import Engine
 from probes.sites import Site, curve
-from tasks.spec import SPLITS, PromptSpec, SplitName, TaskSpec
+from tasks.questions import Question, letters_prompt, shuffled_letters_question
+from tasks.spec import SPLITS, SplitName
 
 SCORE_DECIMALS = 4
 
 _MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
-
-
-def letters_prompt(task: TaskSpec) -> PromptSpec | None:
-    """Return the task's first prompt that asks for a letter, None where it has none."""
-    return next((prompt for prompt in task.prompts if prompt.kind == "letters"), None)
 
 
 def target_images(dataset: Dataset) -> tuple[Sample, ...]:
@@ -60,7 +56,7 @@ def ask_letters(
     for number, rows in store.pending(ANSWER_TARGET, len(images)):
         batch = images[rows]
         asked = [shuffled_letters_question(dataset.task, prompt, sample.id) for sample in batch]
-        queries = [q.query(s.id, dataset.read(s)) for q, s in zip(asked, batch, strict=True)]
+        queries = [query_of(q, s.id, dataset.read(s)) for q, s in zip(asked, batch, strict=True)]
         seen = engine.score(queries, observe=True)
         answers = [
             {"position": target_position(question, sample), "error": scores.error}

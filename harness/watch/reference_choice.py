@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from harness.data.dataset import Dataset
 from harness.data.progress import Step
-from harness.passes.prompts import label_question
+from harness.passes.prompts import query_of
 from harness.passes.training import train_engine
 from model_adapters.catalog.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
+from tasks.questions import label_question
 from tasks.spec import SplitName
 
 BUILT_IN = "built-in"
@@ -92,7 +93,7 @@ def reference_scores(
             samples = dataset.split(name)
             rows = []
             for first in range(0, len(samples), _AT_ONCE):
-                asked = [question.query(s.id, dataset.read(s)) for s in samples[first : first + _AT_ONCE]]
+                asked = [query_of(question, s.id, dataset.read(s)) for s in samples[first : first + _AT_ONCE]]
                 answers = engine.score(asked).scores
                 rows += [_row(card, query.id, found) for query, found in zip(asked, answers, strict=True)]
             scores[name] = np.array(rows)

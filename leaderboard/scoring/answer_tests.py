@@ -13,12 +13,12 @@ from leaderboard.record.samples import Asked, SampleLine
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
 from probes.stats.metrics import Estimate, ece_bins, proportion_estimate
 from probes.verdict.mapping import apply_score_maps, fit_score_maps, permutation_p, score_array
+from tasks.questions import LETTERS
 from tasks.spec import SPLITS
 
 Integers = NDArray[np.integer]
 
 NO_CLASS = -1  # stands for an answer that names no class
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class MappedPart(NamedTuple):
@@ -104,7 +104,7 @@ def order_accuracies(test: Sequence[SampleLine], prompts: Sequence[str]) -> dict
                 [one for one in same if one.order[place] == line.label]
                 for line, same in zip(test, asked, strict=True)
             ]
-            found[f"{prompt}/right at {_LETTERS[place]}"] = _accuracy(test, chosen)
+            found[f"{prompt}/right at {LETTERS[place]}"] = _accuracy(test, chosen)
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -23,6 +23,7 @@ from leaderboard.scoring.connector import connector_inert
 from leaderboard.scoring.floors import DeclaredFloors, score_floors
 from leaderboard.scoring.health_profile import score_health
 from leaderboard.scoring.verdict import score_diagnosis, signal_tests
+from tasks.questions import letters_prompt
 from tasks.spec import TaskSpec
 
 TOLERANCE = 1e-6  # of a share or a score: two machines round sums differently
@@ -107,7 +108,7 @@ def recompute(
     }
     probes = score_probes(lines, test, known, seed=seed)
     floors = _floors(record.floors, lines, test, seed)
-    letters = next((prompt.id for prompt in task.prompts if prompt.kind == "letters"), None)
+    letters = letters_prompt(task)
     diagnosis = score_diagnosis(
         samples,
         lines,
@@ -123,7 +124,7 @@ def recompute(
             "probes": probes,
             "health": score_health(lines, test, final=answers.accuracy.value, seed=seed),
             "floors": floors,
-            "answer_target": score_answer_target(lines, test, letters) if letters else None,
+            "answer_target": score_answer_target(lines, test, letters.id) if letters else None,
             "similarity": _similarity(record.similarity, lines, test, classes, seed),
             "diagnosis": diagnosis,
         }

@@ -17,7 +17,7 @@ from leaderboard.scoring.floors import FLOOR, NAMES
 from leaderboard.verify.probe_places import check_whole
 from leaderboard.verify.sample_checks import HIGHEST_SCORE, LOWEST_SCORE
 from probes.sites import Module
-from tasks.option_orders import one_option_order
+from tasks.questions import letters_prompt, shuffled_letters_question
 from tasks.spec import SplitName, TaskSpec
 
 _READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
@@ -98,9 +98,12 @@ def _check_targets(line: ProbeLine, place: str, asked: Sequence[SampleLine], tas
         return
     if line.targets is None or len(line.targets) != len(asked):
         raise RecordError(f"{place}: targets: needs one for each of the {len(asked)} images of {line.split}")
+    prompt = letters_prompt(task)
+    if prompt is None:
+        raise RecordError(f"{place}: readout: {ANSWER_TARGET}, but the task {task.id} asks for no letter")
     for row, (target, sample) in enumerate(zip(line.targets, asked, strict=True)):
-        order = one_option_order(len(task.classes), task.seed, sample.id)
-        if target not in (NOT_ASKED, order.index(sample.label)):
+        right = shuffled_letters_question(task, prompt, sample.id).order.index(sample.label)
+        if target not in (NOT_ASKED, right):
             raise RecordError(f"{place}: targets[{row}]: {short(target)} is not the right option's letter")
     asked_for = set(asked_rows(line.split, asked, task.seed))
     wrong = [row for row, target in enumerate(line.targets) if (target != NOT_ASKED) != (row in asked_for)]

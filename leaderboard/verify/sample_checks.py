@@ -17,7 +17,7 @@ from leaderboard.record.record import RecordError
 from leaderboard.record.samples import Asked, SampleLine
 from leaderboard.scoring.answers_and_probes import Headline, best
 from leaderboard.scoring.reading import Outcome, Wordings, outcome, read_class, wordings_of
-from tasks.option_orders import option_orders
+from tasks.questions import variant_questions
 from tasks.spec import TaskSpec
 
 _COPIED = ("split", "id", "label", "group", "pixel_hash")
@@ -184,8 +184,8 @@ def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
     if line.split != "test":
         return
     questions = [(one.prompt, one.order) for one in line.orders]
-    wanted = _questions(asked.task, line.id)
-    if questions and questions != list(wanted):
+    wanted = [(one.prompt_id, one.order) for one in variant_questions(asked.task, line.id)]
+    if questions and questions != wanted:
         yield Wrong("orders", "other prompts or option orders", "those of the task, in its order")
         return
     kinds = {prompt.id: prompt.kind for prompt in asked.task.prompts}
@@ -201,17 +201,6 @@ def _wrong_answer(one: Asked, name: str, classes: int, exclusive: bool) -> Itera
         yield Wrong(f"{name}.scores", short(one.scores), _SHARES)
     elif one.predicted != best(one.scores):
         yield Wrong(f"{name}.predicted", short(one.predicted), short(best(one.scores)))
-
-
-def _questions(task: TaskSpec, sample_id: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield prompt and option order of every question but the primary one."""
-    classes = len(task.classes)
-    for prompt in task.prompts:
-        if prompt.kind == "letters":
-            for order in option_orders(classes, task.seed, sample_id):
-                yield prompt.id, order
-        elif prompt.id != task.primary_prompt:
-            yield prompt.id, tuple(range(classes))
 
 
 def _check_written(samples: Sequence[SampleLine]) -> None:

@@ -21,7 +21,7 @@ from leaderboard.scoring.health_profile import score_health
 from leaderboard.scoring.reading import outcome, read_class, wordings_of
 from leaderboard.scoring.verdict import score_diagnosis, signal_tests
 from tasks.identity import task_hash
-from tasks.option_orders import one_option_order, option_orders
+from tasks.questions import letters_prompt, shuffled_letters_question, variant_questions
 from tasks.spec import SPLITS, TaskSpec
 from tests.harness.small_tasks import make_task
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up
@@ -204,19 +204,12 @@ def _written(sample_id: str, best: int | None, label: int) -> dict[str, Any]:
 def _orders(sample_id: str, scores: Sequence[float] | None) -> tuple[Asked, ...]:
     """Ask every other way; the second option is the answer to letters now and then."""
     found = []
-    for prompt in small_task().prompts:
-        if prompt.kind == "letters":
-            for order in option_orders(CLASSES, 0, sample_id):
-                shifted = (
-                    tuple(np.roll(scores, order[1] if order[0] == 2 else 0).tolist()) if scores else None
-                )
-                found.append((prompt.id, order, shifted))
-        elif prompt.id != "free":
-            found.append((prompt.id, tuple(range(CLASSES)), scores))
-    return tuple(
-        Asked(prompt=p, order=o, scores=s, predicted=None if s is None else int(np.argmax(s)))
-        for p, o, s in found
-    )
+    for one in variant_questions(small_task(), sample_id):
+        away = one.order[1] if one.prompt_id == "letters" and one.order[0] == 2 else 0
+        shifted = tuple(np.roll(scores, away).tolist()) if scores else None
+        predicted = int(np.argmax(shifted)) if shifted else None
+        found.append(Asked(prompt=one.prompt_id, order=one.order, scores=shifted, predicted=predicted))
+    return tuple(found)
 
 
 def _with_scores(line: ProbeLine, predictions: np.ndarray, **changes: Any) -> ProbeLine:
@@ -266,7 +259,10 @@ def _early_layers(lines: Sequence[ProbeLine], place: str, seed: int) -> list[Pro
 def _letters(line: ProbeLine, samples: Sequence[SampleLine], seed: int) -> ProbeLine:
     """Return the probe for the right option's letter; the tenth image could not be shown."""
     asked = [s for s in samples if s.split == line.split]
-    right = np.array([one_option_order(CLASSES, 0, s.id).index(s.label) for s in asked])
+    task = small_task()
+    prompt = letters_prompt(task)
+    assert prompt is not None
+    right = np.array([shuffled_letters_question(task, prompt, s.id).order.index(s.label) for s in asked])
     rng = np.random.default_rng([seed, line.layer])
     said = np.where(rng.random(len(right)) < 0.7, right, (right + 1) % CLASSES)
     known = np.arange(len(right)) != 9

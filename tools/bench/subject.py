@@ -53,10 +53,10 @@ def load_subject() -> Subject:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
-    from harness.passes.prompts import label_question
     from model_adapters.catalog.registry import load_engine, resolve
     from model_adapters.catalog.revision import model_folder
     from tasks import catalog
+    from tasks.questions import label_question
 
     logging.disable_progress_bar()
     card = resolve([MODEL])[0].card

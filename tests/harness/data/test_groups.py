@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from harness.data.groups import group, join
-from harness.data.perceptual import near_duplicate_links, thumbnail
+from harness.data.groups import group, join, near_duplicate_links, thumbnail
 
 
 def scene(seed: int, size: int = 128) -> Image.Image:

@@ -11,8 +11,8 @@ import pytest
 
 from harness.data.dataset import Dataset
 from harness.data.decode import decode
+from harness.data.groups import near_duplicate_links, thumbnail
 from harness.data.layouts.folders import kermany_patient
-from harness.data.perceptual import near_duplicate_links, thumbnail
 from harness.data.sources import load_dataset
 from tasks import catalog
 

@@ -15,9 +15,9 @@ from harness.cli.tasks import tasks
 from harness.data.sources import load_dataset
 from harness.lm_eval.export import export_task
 from harness.lm_eval.reading import read_answer
-from harness.passes.prompts import label_question
 from leaderboard.scoring.reading import read_class, wordings_of
 from tasks import catalog
+from tasks.questions import label_question
 
 pytest.importorskip("datasets")
 

@@ -11,15 +11,15 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from harness.data.dataset import Dataset, Sample, SplitReport
-from harness.passes.prompts import shuffled_letters_question
 from harness.passes.store import BATCH, RunStore
-from harness.watch.letters_target import ask_letters, judge_letters, letters_prompt, target_images
+from harness.watch.letters_target import ask_letters, judge_letters, target_images
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.scoring import answer_target
 from leaderboard.scoring.answer_target import ANSWER_TARGET, score_answer_target
 from leaderboard.scoring.answers_and_probes import by_site
 from model_adapters.interface import LabelScores, ModelDescription, Observation, Query
 from probes.sites import Site
+from tasks.questions import letters_prompt, shuffled_letters_question
 from tests.harness.small_tasks import make_task
 
 CLASSES = ("normal", "cyst", "benign", "malignant", "calcified")

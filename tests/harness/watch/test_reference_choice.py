@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from harness.data.dataset import Dataset
 from harness.data.fetch.cache import cache_folder
-from harness.passes.prompts import label_question
+from harness.passes.prompts import query_of
 from harness.passes.training import training_images
 from harness.watch.floors import floors_key, load_floors
 from harness.watch.reference_choice import chosen_reference
@@ -21,6 +21,7 @@ from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.registry import load_engine
 from model_adapters.engines.classifier import reference
 from model_adapters.interface import ModelError
+from tasks.questions import label_question
 from tests.harness.run.test_references import TINY
 
 
@@ -45,7 +46,7 @@ def test_r_is_the_chosen_classifier(phantom: Dataset, card: ModelCard, tmp_path:
     kept = cache_folder() / "classifiers"
     engine.train(training_images(phantom), seed=0, cache=kept, progress=lambda count: None)
     question = label_question(phantom.task, phantom.task.primary)
-    asked = [question.query(s.id, phantom.read(s)) for s in phantom.split("test")]
+    asked = [query_of(question, s.id, phantom.read(s)) for s in phantom.split("test")]
     expected = np.array([scores.raw for scores in engine.score(asked).scores])
     np.testing.assert_allclose(found.reference.scores["test"], expected, atol=1e-6)
     np.testing.assert_array_equal(found.pixels.scores["test"], plain.pixels.scores["test"])
