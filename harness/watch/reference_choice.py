@@ -11,12 +11,12 @@ from harness.data.dataset import Dataset
 from harness.data.progress import Step
 from harness.passes.prompts import label_question
 from harness.passes.training import train_engine
+from harness.watch.fitting import PREDICTED
 from model_adapters.catalog.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.spec import SplitName
 
 BUILT_IN = "built-in"
-PREDICTED: tuple[SplitName, ...] = ("val", "test")
 _AT_ONCE = 256
 
 
