@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
 from harness.data.dataset import Dataset
-from harness.passes import ask
-from harness.passes.answering import Answering
+from harness.passes.context import Run
+from harness.passes.evaluated_model import EvaluatedModel
 from harness.passes.store import PREFILL, RunStore, write_atomically
 from harness.passes.timing import Timing
 from harness.plan.configuration import package_version
 from harness.plan.options import EvalOptions
 from harness.plan.tuning_halves import tuning_part
-from harness.run.sample_lines import sample_lines
-from harness.run.scores import score_run
+from harness.run.scores import Scores
 from harness.watch.causal import CausalCheck, causal_settings
-from harness.watch.watched import Watched
+from harness.watch.watch import LayerFindings
 from leaderboard.record.record import CostPart, ProvenancePart, Record, TaskPart, dump_record, read_record
-from leaderboard.record.samples import dump_lines
+from leaderboard.record.samples import SampleLine, dump_lines
 from leaderboard.scoring import answers_and_probes
 from leaderboard.scoring.answer_target import IMAGES
 from leaderboard.scoring.verdict import diagnosis_settings
@@ -32,8 +31,8 @@ from model_adapters.interface import ModelDescription
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 
 
-def judgement_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
-    """What changes how answers are judged but not the answers; `key` is that of the task's floors."""
+def scoring_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
+    """What changes how answers are scored but not the answers; `key` is that of the task's floors."""
     asked = {"causal": causal_settings()} if options.probe and options.causal else {}
     return {
         "readouts": list(options.readouts),
@@ -46,7 +45,7 @@ def judgement_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
 
 
 def finished_record(store: RunStore, settings: Mapping[str, Any]) -> Record | None:
-    """Return the folder's record if it is of this very configuration and judgement."""
+    """Return the folder's record if it is of this very configuration and scoring."""
     path = store.folder / "record.json"
     if not path.exists():
         return None
@@ -59,50 +58,45 @@ def _configuration(store: RunStore, settings: Mapping[str, Any]) -> dict[str, An
 
 
 def file_record(
-    store: RunStore,
-    answering: Answering,
-    dataset: Dataset,
-    images: ask.AskedImages,
-    watched: Watched | None,
+    run: Run,
+    model: EvaluatedModel,
+    samples: Sequence[SampleLine],
+    layers: LayerFindings | None,
+    scores: Scores,
     settings: Mapping[str, Any],
-    options: EvalOptions,
-    timing: Timing,
 ) -> Record:
     """Write `samples.jsonl`, `probes.jsonl` and `record.json`, and return the record."""
-    headline = answering.headline
-    samples = sample_lines(store, dataset, images, headline)
-    lines = watched.lines if watched else ()
-    scores = score_run(samples, watched, dataset, headline, options.seed, timing)
-    causal = watched.causal if watched else None
-    if options.causal and watched is None:
+    store, dataset, options = run.store, run.dataset, run.options
+    causal = layers.causal if layers else None
+    if options.causal and layers is None:
         causal = CausalCheck(
             None, "no layer was watched: the engine shows none, or probes were not asked for"
         )
-    status, error = _status(scores.answers.outcomes.error, len(images.test), options)
+    status, error = _status(scores.answers.outcomes.error, len(run.images.test), options)
     record = Record(
         status=status,
         error=error,
-        model=answering.part,
+        model=model.part,
         task=_task_part(dataset),
-        condition=answering.condition,
-        tuning=tuning_part(answering.tuned, dataset),
+        condition=model.condition,
+        tuning=tuning_part(model.tuned, dataset),
         answers=scores.answers,
         health=scores.health,
         probes=scores.probes,
-        permutation=watched.judgement.permutation if watched else None,
+        permutation=layers.probes.permutation if layers else None,
         diagnosis=scores.diagnosis,
         floors=scores.floors,
         answer_target=scores.answer_target,
-        similarity=watched.similarity if watched else None,
-        projection=watched.projection if watched else None,
+        similarity=layers.similarity if layers else None,
+        projection=layers.projection if layers else None,
         causal=causal.part if causal else None,
         causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
-        cost=_cost(answering, store.appended(PREFILL), timing),
-        provenance=_provenance(options, timing),
+        cost=_cost(model, store.appended(PREFILL), run.timing),
+        provenance=_provenance(options, run.timing),
     )
     write_atomically(store.folder / "samples.jsonl", dump_lines(samples))
-    write_atomically(store.folder / "probes.jsonl", dump_lines(lines))
+    write_atomically(store.folder / "probes.jsonl", dump_lines(layers.lines if layers else ()))
     write_atomically(store.folder / "record.json", dump_record(record))
     return record
 
@@ -132,7 +126,7 @@ def _task_part(dataset: Dataset) -> TaskPart:
     )
 
 
-def _cost(answering: Answering, asked: int, timing: Timing) -> CostPart:
+def _cost(model: EvaluatedModel, asked: int, timing: Timing) -> CostPart:
     """Return what this sitting took; `asked` is the number of images that it asked the primary prompt about."""
     import resource
 
@@ -144,9 +138,9 @@ def _cost(answering: Answering, asked: int, timing: Timing) -> CostPart:
         seconds={**seconds, "total": round(timing.total(), 3)},
         images_per_second=round(asked / spent, 2) if asked and spent > 0 else None,
         peak_memory_bytes=peak,
-        device=answering.description.device,
-        device_memory_bytes=_device_memory(answering.description),
-        usage=answering.usage,
+        device=model.description.device,
+        device_memory_bytes=_device_memory(model.description),
+        usage=model.usage,
     )
 
 

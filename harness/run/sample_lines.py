@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.dataset import Dataset, Sample
-from harness.passes import ask
+from harness.data.dataset import Sample
+from harness.passes.answers import GENERATE, VARIANTS
+from harness.passes.context import Run
 from harness.passes.store import PREFILL, RunStore
 from leaderboard.record.samples import Asked, SampleLine
 from leaderboard.scoring import answers_and_probes
 from leaderboard.scoring.reading import Outcome, outcome, read_class, wordings_of
 
 
-def sample_lines(
-    store: RunStore, dataset: Dataset, images: ask.AskedImages, headline: answers_and_probes.Headline
-) -> tuple[SampleLine, ...]:
+def sample_lines(run: Run, headline: answers_and_probes.Headline) -> tuple[SampleLine, ...]:
     """Join the stored answers of every step into one line an image."""
-    wordings = wordings_of(dataset.task)
+    store, images = run.store, run.images
+    wordings = wordings_of(run.dataset.task)
     prefilled = store.answers(PREFILL, len(images.observed))
-    varied = _by_image(store, ask.VARIANTS, images.varied)
-    texts = _by_image(store, ask.GENERATE, images.written)
+    varied = _by_image(store, VARIANTS, images.varied)
+    texts = _by_image(store, GENERATE, images.written)
     lines = []
     for sample, scored in zip(images.observed, prefilled, strict=True):
         asked = sample.split == "test"  # ids are unique within a split alone

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.data.dataset import Dataset
-from harness.passes.timing import Timing
-from harness.watch.watched import Watched
+from harness.passes.context import Run
+from harness.watch.watch import LayerFindings
 from leaderboard.record.checks import AnswerTargetPart, FloorsPart
 from leaderboard.record.record import AnswersPart, DiagnosisPart, HealthPart, ProbePart
 from leaderboard.record.samples import SampleLine
@@ -32,35 +31,30 @@ class Scores:
 
 
 def score_run(
-    samples: Sequence[SampleLine],
-    watched: Watched | None,
-    dataset: Dataset,
-    headline: Headline,
-    seed: int,
-    timing: Timing,
+    run: Run, samples: Sequence[SampleLine], layers: LayerFindings | None, headline: Headline
 ) -> Scores:
     """Score the answers, and what was watched: probes, health, floors, the answer target, the verdict."""
     test = [line for line in samples if line.split == "test"]
-    classes = len(dataset.task.classes)
-    with timing.of("scores"):
+    task, classes, seed = run.dataset.task, run.classes, run.options.seed
+    with run.timing.of("scores"):
         answers = score_answers(
-            samples, classes=classes, headline=headline, primary_prompt=dataset.task.primary_prompt, seed=seed
+            samples, classes=classes, headline=headline, primary_prompt=task.primary_prompt, seed=seed
         )
-        if watched is None:
+        if layers is None:
             return Scores(answers)
-        lines, judgement = watched.lines, watched.judgement
-        probes = score_probes(lines, test, judgement.permutation_p, seed=seed)
+        lines = layers.lines
+        probes = score_probes(lines, test, layers.probes.permutation_p, seed=seed)
         health = score_health(lines, test, final=answers.accuracy.value, seed=seed)
-        floors = score_floors(lines, test, watched.floors, seed=seed)
-        letters = letters_prompt(dataset.task)
+        floors = score_floors(lines, test, layers.floors, seed=seed)
+        letters = letters_prompt(task)
         target = score_answer_target(lines, test, letters.id) if letters else None
-    with timing.of("verdict"):
+    with run.timing.of("verdict"):
         diagnosis = score_diagnosis(
             samples,
             lines,
             classes=classes,
             headline=headline,
-            signal=signal_tests(probes, judgement.permutation, floors),
+            signal=signal_tests(probes, layers.probes.permutation, floors),
             reference=floors.reference.detail,
             seed=seed,
         )

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from harness.console import Advance, Console
-from harness.data.dataset import Dataset, Sample
-from harness.passes.ask import scored
+from harness.console import Advance
+from harness.passes.answers import scored
+from harness.passes.asking import Pass, ask
+from harness.passes.context import Run
+from harness.passes.engines import inner_engine
 from harness.passes.prompts import query_of
-from harness.passes.store import RunStore
 from harness.watch.causal_images import IMAGES, CheckedImages, Donors, choose_donors, choose_images
+from harness.watch.fitting import StoredFeatures
 from leaderboard.record.checks import CausalPart
 from leaderboard.scoring.causal import score_locus
 from model_adapters.interface import Engine, Query
@@ -44,47 +47,26 @@ def causal_settings() -> dict[str, int]:
     return {"images": IMAGES, "erasures": ERASURES, "layers": LAYERS}
 
 
-def causal_check(
-    store: RunStore,
-    engine: Engine,
-    dataset: Dataset,
-    images: Sequence[Sample],
-    *,
-    seed: int,
-    console: Console,
-) -> CausalCheck:
+def causal_check(run: Run) -> CausalCheck:
     """Change hidden states at every place of `causal_sites`, ask the primary prompt, and score what changes.
 
-    The answers go into the store batch by batch, so that a check that is cut off goes on where it was.
-
-    Args:
-        store: with the features of `images`.
-        engine: whose layers were watched.
-        dataset: the run's.
-        images: in the order in which their features were stored.
-        seed: of the images, the random erasures, the donors and the bootstrap.
-        console: for progress.
+    The answers go into the store batch by batch, so that a check that is cut off goes on where it was. The
+    store holds the features of the observed images.
     """
     from model_adapters.inside.intervention import can_intervene
 
-    description = engine.description
+    engine, seed = inner_engine(run.engine), run.options.seed
     if not can_intervene(engine):
-        return CausalCheck(None, f"the engine {description.engine} lets no one into its hidden states")
-    seen = np.isfinite(store.features(engine.sites[0].key, slice(0, len(images)))).all(axis=1)
-    test = [s for s, visible in zip(images, seen, strict=True) if visible and s.split == "test"]
-    checked = choose_images(engine, dataset, test, seed)
+        return CausalCheck(None, f"the engine {engine.description.engine} lets no one into its hidden states")
+    stored = StoredFeatures.of(run.store, run.images.observed, engine.sites[0])
+    test = stored.split("test").of_seen()
+    checked = choose_images(engine, run.dataset, [stored.images[row] for row in test.rows], seed)
     if not checked.samples:
         return CausalCheck(None, "no test image could be shown to the model")
-    sites = causal_sites(engine.sites)
-    with console.step("causal check", len(checked.samples) * len(sites)) as advance:
-        pending = list(store.pending(CAUSAL, len(checked.samples)))
-        erasers = {site.key: _erasers(store, site, images, seen, seed) for site in sites if pending}
-        for number, rows in pending:
-            batch = checked.samples[rows]
-            donors = choose_donors(batch, checked.layouts[rows], seed)
-            store.append(CAUSAL, number, _ask(engine, dataset, batch, donors, sites, erasers, advance))
-    answers = store.answers(CAUSAL, len(checked.samples))
-    return CausalCheck(_scored(answers, checked, sites, seed, _only_way(engine, dataset, checked)))
+    question = label_question(run.dataset.task, run.dataset.task.primary)
+    changes = _Changes(engine, question, causal_sites(engine.sites), checked, stored, seed)
+    answers = ask(run, changes.as_pass())
+    return CausalCheck(_scored(answers, checked, changes.sites, seed, _only_way(run, engine, checked)))
 
 
 def causal_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
@@ -107,94 +89,103 @@ def _spaced(sites: Sequence[Site]) -> tuple[Site, ...]:
     return tuple(sites[place] for place in places)
 
 
-def _erasers(
-    store: RunStore, site: Site, images: Sequence[Sample], seen: np.ndarray, seed: int
-) -> tuple[Eraser, ...]:
-    """Return the eraser of the class, then the random ones, fitted on the training features."""
-    rows = [row for row, sample in enumerate(images) if sample.split == "train" and seen[row]]
-    features = store.features(site.key, slice(rows[0], rows[-1] + 1))[np.array(rows) - rows[0]]
-    labels = [images[row].label for row in rows]
-    # Shrunk, because a layer is often wider than there are training images.
-    eraser, null = erasers_with_null(features, labels, count=ERASURES, seed=seed, shrinkage=None)
-    return (eraser, *null)
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Asks a question about images unchanged and changed in every way; see `scoring.causal.score_locus`."""
+
+    engine: Engine
+    question: Question
+    sites: tuple[Site, ...]
+    checked: CheckedImages
+    stored: StoredFeatures
+    seed: int
+
+    def as_pass(self) -> Pass:
+        return Pass(
+            step=CAUSAL,
+            title="causal check",
+            images=self.checked.samples,
+            questions=lambda _: (self.question,),
+            line=lambda _, answers: dict(answers[0][1]),
+            put=self._put,
+            rounds=len(self.sites),
+        )
+
+    def _put(self, queries: Sequence[Query], advance: Advance) -> list[dict[str, Any]]:
+        from model_adapters.inside.intervention import Erase, intervene
+        from model_adapters.inside.shared_encoding import shared_encoding
+
+        samples, layouts = self.checked.of([query.id for query in queries])
+        donors = choose_donors(samples, layouts, self.seed)
+        with shared_encoding(self.engine):
+            answers: list[dict[str, Any]] = [
+                {"plain": plain, "donor_class": pair and samples[pair.across].label, "loci": {}}
+                for plain, pair in zip(self._scores(queries), donors, strict=True)
+            ]
+            for site in self.sites:
+                erased = []
+                for eraser in self._erasers[site]:
+                    with intervene(self.engine, Erase(site, eraser.mean, eraser.read, eraser.removed)):
+                        erased.append(self._scores(queries))
+                patched = self._patched(queries, donors, site)
+                for row, answer in enumerate(answers):
+                    answer["loci"][site.key] = {
+                        "rank": self._erasers[site][0].rank,
+                        "erased": [scores[row] for scores in erased],
+                        **{name: scores[row] for name, scores in patched.items()},
+                    }
+                advance(len(queries))
+        return answers
+
+    @cached_property
+    def _erasers(self) -> dict[Site, tuple[Eraser, ...]]:
+        """The eraser of the class, then the random ones, fitted on the training features of each place."""
+        train = self.stored.split("train").of_seen()
+        found = {}
+        for site in self.sites:
+            (features,) = self.stored.read((site,), train)
+            # Shrunk, because a layer is often wider than there are training images.
+            eraser, null = erasers_with_null(
+                features, train.labels, count=ERASURES, seed=self.seed, shrinkage=None
+            )
+            found[site] = (eraser, *null)
+        return found
+
+    def _patched(
+        self, queries: Sequence[Query], donors: Sequence[Donors | None], site: Site
+    ) -> dict[str, list[list[float] | None]]:
+        """Return the scores with the donors' tokens, None for an image without donors."""
+        from model_adapters.inside.intervention import Patch, intervene, token_states
+
+        nothing: list[list[float] | None] = [None] * len(queries)
+        if not any(donors):
+            return {"across": nothing, "within": nothing}
+        states = token_states(self.engine, queries, site)
+        given: dict[str, dict[str, Any]] = {"across": {}, "within": {}}
+        for query, pair in zip(queries, donors, strict=True):
+            if pair is not None and {queries[pair.across].id, queries[pair.within].id} <= set(states):
+                given["across"][query.id] = states[queries[pair.across].id]
+                given["within"][query.id] = states[queries[pair.within].id]
+        found = {}
+        for name, by_query in given.items():
+            with intervene(self.engine, Patch(site, by_query)):
+                scores = self._scores(queries)
+            found[name] = [s if q.id in by_query else None for q, s in zip(queries, scores, strict=True)]
+        return found
+
+    def _scores(self, queries: Sequence[Query]) -> list[list[float] | None]:
+        return [scored(self.question, found)["scores"] for found in self.engine.score(queries).scores]
 
 
-def _ask(
-    engine: Engine,
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    donors: Sequence[Donors | None],
-    sites: Sequence[Site],
-    erasers: dict[str, tuple[Eraser, ...]],
-    advance: Advance,
-) -> list[dict[str, Any]]:
-    """Ask a batch unchanged and changed in every way; see `leaderboard.scoring.causal.score_locus`."""
-    from model_adapters.inside.intervention import Erase, intervene
-    from model_adapters.inside.shared_encoding import shared_encoding
-
-    question = label_question(dataset.task, dataset.task.primary)
-    queries = [query_of(question, s.id, dataset.read(s)) for s in samples]
-    with shared_encoding(engine):
-        answers: list[dict[str, Any]] = [
-            {"plain": plain, "donor_class": pair and samples[pair.across].label, "loci": {}}
-            for plain, pair in zip(_scores(engine, question, queries), donors, strict=True)
-        ]
-        for site in sites:
-            erased = []
-            for eraser in erasers[site.key]:
-                with intervene(engine, Erase(site, eraser.mean, eraser.read, eraser.removed)):
-                    erased.append(_scores(engine, question, queries))
-            patched = _patched(engine, question, queries, donors, site)
-            for row, answer in enumerate(answers):
-                answer["loci"][site.key] = {
-                    "rank": erasers[site.key][0].rank,
-                    "erased": [scores[row] for scores in erased],
-                    **{name: scores[row] for name, scores in patched.items()},
-                }
-            advance(len(samples))
-    return answers
-
-
-def _patched(
-    engine: Engine,
-    question: Question,
-    queries: Sequence[Query],
-    donors: Sequence[Donors | None],
-    site: Site,
-) -> dict[str, list[list[float] | None]]:
-    """Return the scores with the donors' tokens, None for an image without donors."""
-    from model_adapters.inside.intervention import Patch, intervene, token_states
-
-    nothing: list[list[float] | None] = [None] * len(queries)
-    if not any(donors):
-        return {"across": nothing, "within": nothing}
-    states = token_states(engine, queries, site)
-    given: dict[str, dict[str, Any]] = {"across": {}, "within": {}}
-    for query, pair in zip(queries, donors, strict=True):
-        if pair is not None and {queries[pair.across].id, queries[pair.within].id} <= set(states):
-            given["across"][query.id] = states[queries[pair.across].id]
-            given["within"][query.id] = states[queries[pair.within].id]
-    found = {}
-    for name, by_query in given.items():
-        with intervene(engine, Patch(site, by_query)):
-            scores = _scores(engine, question, queries)
-        found[name] = [s if q.id in by_query else None for q, s in zip(queries, scores, strict=True)]
-    return found
-
-
-def _scores(engine: Engine, question: Question, queries: Sequence[Query]) -> list[list[float] | None]:
-    return [scored(question, found)["scores"] for found in engine.score(queries).scores]
-
-
-def _only_way(engine: Engine, dataset: Dataset, checked: CheckedImages) -> bool | None:
+def _only_way(run: Run, engine: Engine, checked: CheckedImages) -> bool | None:
     """Tell whether images reach the answers through the connector alone; None without two like pictures."""
     from model_adapters.inside.intervention import connector_is_only_way
 
     pair = checked.like_pair()
     if pair is None:
         return None
-    question = label_question(dataset.task, dataset.task.primary)
-    first, second = (query_of(question, sample.id, dataset.read(sample)) for sample in pair)
+    question = label_question(run.dataset.task, run.dataset.task.primary)
+    first, second = (query_of(question, sample.id, run.dataset.read(sample)) for sample in pair)
     return connector_is_only_way(engine, first, second)
 
 

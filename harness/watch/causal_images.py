@@ -23,6 +23,11 @@ class CheckedImages:
     samples: tuple[Sample, ...]
     layouts: tuple[str, ...]
 
+    def of(self, names: Sequence[str]) -> tuple[list[Sample], list[str]]:
+        """Return the images of these ids, and their layouts."""
+        by_name = {s.id: (s, layout) for s, layout in zip(self.samples, self.layouts, strict=True)}
+        return [by_name[name][0] for name in names], [by_name[name][1] for name in names]
+
     def like_pair(self) -> tuple[Sample, Sample] | None:
         """Return the first two images whose tokens correspond, None where there are none."""
         places = range(1, len(self.samples))  # equal layouts follow each other

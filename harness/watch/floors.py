@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step, silent
-from harness.watch.reference_choice import PREDICTED, built_in_scores, reference_scores
+from harness.watch.fitting import PREDICTED, fit_readout
+from harness.watch.reference_choice import built_in_scores, reference_scores
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from probes.stats.metrics import balanced_accuracy, group_index
@@ -236,13 +237,13 @@ def _pixels(
     """Fit the linear readout to the principal components of the pixels, as to a layer of a model."""
     from sklearn.decomposition import PCA
 
-    from probes.fit.linear import fit_linear
-
     flat = {name: x.reshape(len(x), -1).astype(np.float32) / 255 for name, x in images.items()}
     size = min(COMPONENTS, len(flat["train"]) - 1, flat["train"].shape[1])
     fitted = PCA(size, svd_solver="randomized", random_state=seed).fit(flat["train"])
     features = {name: fitted.transform(x).astype(np.float32)[None] for name, x in flat.items()}
-    probe = fit_linear(features["train"], labels["train"], features["val"], labels["val"], classes)
+    train, validation = ((features[name], labels[name]) for name in ("train", "val"))
+    predicted = {name: features[name] for name in PREDICTED}
+    found = fit_readout("linear", train, validation, predicted, classes)[0]
     null = permutation_null(
         [features["train"][0]],
         labels["train"],
@@ -253,7 +254,7 @@ def _pixels(
         draws=PIXEL_DRAWS,
         seed=seed,
     )
-    scores = {name: probe.predict(features[name])[0] for name in PREDICTED}
+    scores = {name: by_site[0] for name, by_site in found.items()}
     detail = f"linear readout of {size} principal components of 64 x 64 pixels"
     return Floor("pixels", detail, seed, scores, float(null.p[0]))
 

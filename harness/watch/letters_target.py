@@ -7,26 +7,21 @@ so it can be read at the last token only if the model has already matched what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
-from harness.passes.prompts import query_of
-from harness.passes.store import RunStore
+from harness.passes.asking import Answered, Pass
+from harness.passes.context import Run
+from harness.watch.fitting import PREDICTED, SplitRows, StoredFeatures, equal_widths, fit_readout, probe_line
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
-from leaderboard.scoring.answers_and_probes import NO_CLASS
-from model_adapters.interface import Engine
 from probes.sites import Site, curve
 from tasks.questions import Question, letters_prompt, shuffled_letters_question
 from tasks.spec import SPLITS, SplitName
-
-SCORE_DECIMALS = 4
-
-_MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
 
 
 def target_images(dataset: Dataset) -> tuple[Sample, ...]:
@@ -44,26 +39,26 @@ def target_images(dataset: Dataset) -> tuple[Sample, ...]:
     return tuple(chosen)
 
 
-def ask_letters(
-    store: RunStore, engine: Engine, dataset: Dataset, images: Sequence[Sample], *, advance: Advance
-) -> None:
-    """Ask every image the letters prompt under one order of its own, and keep the last token's states."""
-    prompt = letters_prompt(dataset.task)
-    if prompt is None or not images:
-        return
-    sites = curve(engine.sites, "llm", "last")
-    store.open_features(sites, len(images), step=ANSWER_TARGET)
-    for number, rows in store.pending(ANSWER_TARGET, len(images)):
-        batch = images[rows]
-        asked = [shuffled_letters_question(dataset.task, prompt, sample.id) for sample in batch]
-        queries = [query_of(q, s.id, dataset.read(s)) for q, s in zip(asked, batch, strict=True)]
-        seen = engine.score(queries, observe=True)
-        answers = [
-            {"position": target_position(question, sample), "error": scores.error}
-            for question, sample, scores in zip(asked, batch, seen.scores, strict=True)
-        ]
-        store.append(ANSWER_TARGET, number, answers, {site.key: seen.features[site.key] for site in sites})
-        advance(len(batch))
+def letters_pass(run: Run) -> Pass:
+    """Ask every chosen image the letters prompt under one order of its own, and keep the last token's states."""
+    task = run.dataset.task
+    prompt = letters_prompt(task)
+
+    def questions(sample: Sample) -> tuple[Question, ...]:
+        return () if prompt is None else (shuffled_letters_question(task, prompt, sample.id),)
+
+    def line(sample: Sample, answers: Sequence[Answered]) -> dict[str, Any]:
+        ((question, scores),) = answers
+        return {"position": target_position(question, sample), "error": scores.error}
+
+    return Pass(
+        step=ANSWER_TARGET,
+        title="letters of the right option",
+        images=target_images(run.dataset) if run.options.answer_target else (),
+        questions=questions,
+        line=line,
+        observe=curve(run.engine.sites, "llm", "last"),
+    )
 
 
 def target_position(question: Question, sample: Sample) -> int:
@@ -71,121 +66,58 @@ def target_position(question: Question, sample: Sample) -> int:
     return question.order.index(sample.label)
 
 
-def judge_letters(
-    store: RunStore,
-    engine: Engine,
-    dataset: Dataset,
-    images: Sequence[Sample],
-    observed: Sequence[Sample],
-) -> tuple[ProbeLine, ...]:
+def fit_letters(run: Run, images: Sequence[Sample]) -> tuple[ProbeLine, ...]:
     """Fit a linear probe for the right letter at every decoder layer; predict validation and test.
 
-    Returns a line per layer and split, validation then test; none where no image was asked, or a split has
-    none that the model could be shown.
-
-    Args:
-        store: with the finished step.
-        engine: whose sites were watched.
-        dataset: the run's.
-        images: those that were asked, `target_images`.
-        observed: the run's images, in whose order the lines' predictions are.
+    `images` were asked by `letters_pass`, and the run's store holds all of their answers. Returns a line per
+    layer and split, validation then test; none where no image was asked, or a split has none that the model
+    could be shown.
     """
     if not images:
         return ()
-    sites = curve(engine.sites, "llm", "last")
-    positions = np.array([answer["position"] for answer in store.answers(ANSWER_TARGET, len(images))])
-    seen = np.isfinite(store.features(sites[0].key, slice(0, len(images)), step=ANSWER_TARGET)).all(axis=1)
-    splits = {name: _Asked.of(name, images, observed, positions, seen) for name in SPLITS}
-    if any(not split.fitted.any() for split in splits.values()):
+    sites = curve(run.engine.sites, "llm", "last")
+    stored = StoredFeatures.of(run.store, images, sites[0], ANSWER_TARGET)
+    answers = run.store.answers(ANSWER_TARGET, len(images))
+    positions = np.array([answer["position"] for answer in answers])
+    splits = {name: stored.split(name, positions) for name in SPLITS}
+    if any(not split.seen.any() for split in splits.values()):
         return ()
+    spread = {name: _Spread.of(name, images, run.images.observed) for name in PREDICTED}
     lines: list[ProbeLine] = []
-    for chunk in _chunks(sites, len(images)):
-        lines += _fit(store, chunk, len(images), splits, len(dataset.task.classes), engine.description.device)
+    for chunk in equal_widths(sites, len(images)):
+        features = {name: stored.read(chunk, split) for name, split in splits.items()}
+        train, validation = (
+            (features[name][:, splits[name].seen], splits[name].of_seen().labels) for name in ("train", "val")
+        )
+        predicted = {name: features[name] for name in PREDICTED}
+        device = run.engine.description.device
+        found = fit_readout("linear", train, validation, predicted, run.classes, device=device)[0]
+        for place, site in enumerate(chunk):
+            lines += [
+                spread[name].line(site, name, scores[place], splits[name]) for name, scores in found.items()
+            ]
     return tuple(lines)
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """One split's asked images.
+class _Spread:
+    """Spreads what is known of a split's asked images over the whole split of `size` images."""
 
-    `rows` (asked,) are their places among the asked images, `places` (asked,) among the split's samples,
-    `fitted` (asked,) is False where the model could not be shown the image.
-    """
-
-    rows: np.ndarray
-    places: np.ndarray
-    positions: np.ndarray
-    fitted: np.ndarray
-    size: int  # of the whole split
+    places: np.ndarray  # (asked,) among the split's images
+    size: int
 
     @classmethod
-    def of(
-        cls,
-        name: SplitName,
-        images: Sequence[Sample],
-        observed: Sequence[Sample],
-        positions: np.ndarray,
-        seen: np.ndarray,
-    ) -> _Asked:
+    def of(cls, name: SplitName, asked: Sequence[Sample], observed: Sequence[Sample]) -> _Spread:
         place = {s.id: at for at, s in enumerate(s for s in observed if s.split == name)}
-        rows = np.array([row for row, s in enumerate(images) if s.split == name], dtype=int)
-        places = np.array([place[images[row].id] for row in rows], dtype=int)
-        return cls(rows, places, positions[rows], seen[rows], len(place))
+        return cls(np.array([place[s.id] for s in asked if s.split == name], dtype=int), len(place))
 
-    def spread(self, values: np.ndarray, other: float) -> np.ndarray:
-        """Return values (asked, …) over the whole split (size, …), `other` for what was not asked."""
+    def line(self, site: Site, name: SplitName, scores: np.ndarray, split: SplitRows) -> ProbeLine:
+        """Return a layer's line; `scores` are (asked, classes)."""
+        targets = tuple(self._over(split.labels, NOT_ASKED).tolist())
+        whole, seen = self._over(scores, 0.0), self._over(split.seen, False)
+        return probe_line(site, ANSWER_TARGET, 0, name, whole, seen, targets=targets)
+
+    def _over(self, values: np.ndarray, other: float) -> np.ndarray:
         full = np.full((self.size, *values.shape[1:]), other, dtype=values.dtype)
         full[self.places] = values
         return full
-
-
-def _fit(
-    store: RunStore,
-    sites: Sequence[Site],
-    images: int,
-    splits: dict[SplitName, _Asked],
-    classes: int,
-    device: str,
-) -> Iterator[ProbeLine]:
-    from probes.fit.linear import fit_linear
-
-    whole = np.stack([store.features(site.key, slice(0, images), step=ANSWER_TARGET) for site in sites])
-    train, validation = splits["train"], splits["val"]
-    probes = fit_linear(
-        whole[:, train.rows[train.fitted]],
-        train.positions[train.fitted],
-        whole[:, validation.rows[validation.fitted]],
-        validation.positions[validation.fitted],
-        classes,
-        device=device,
-    )
-    predicted = {name: probes.predict(np.nan_to_num(whole[:, splits[name].rows])) for name in ("val", "test")}
-    for place, site in enumerate(sites):
-        for name, scores in predicted.items():
-            yield _line(site, name, scores[place], splits[name])  # type: ignore[arg-type,index]
-
-
-def _line(site: Site, name: SplitName, scores: np.ndarray, split: _Asked) -> ProbeLine:
-    # Rounded before the prediction is taken, so that predictions follow from the scores that are filed.
-    rounded = np.where(split.fitted[:, None], np.round(scores, SCORE_DECIMALS), 0.0)
-    predictions = np.where(split.fitted, rounded.argmax(axis=1), NO_CLASS)
-    return ProbeLine(
-        site=site.name,
-        module=site.module,
-        layer=site.layer,
-        pool=site.pool,
-        width=site.width,
-        consumed=False,
-        readout=ANSWER_TARGET,
-        seed=0,
-        split=name,
-        predictions=tuple(split.spread(predictions, NO_CLASS).tolist()),
-        scores=tuple(map(tuple, split.spread(rounded, 0.0).tolist())),
-        targets=tuple(split.spread(split.positions, NOT_ASKED).tolist()),
-    )
-
-
-def _chunks(sites: Sequence[Site], images: int) -> Iterator[Sequence[Site]]:
-    size = max(1, _MEMORY_BYTES // (4 * max(site.width for site in sites) * images))
-    for first in range(0, len(sites), size):
-        yield sites[first : first + size]

@@ -20,6 +20,7 @@ from harness.data.dataset import Dataset, Sample
 from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step, silent
 from harness.passes.store import write_atomically
+from harness.watch.fitting import fit_readout
 from leaderboard.record.checks import LayerFloor
 from leaderboard.scoring.answer_tests import to_interval
 from leaderboard.scoring.answers_and_probes import DRAWS
@@ -106,7 +107,6 @@ def _measure(
     progress: Step,
 ) -> tuple[LayerFloor, ...]:
     from model_adapters.inside.vision_only import random_vision_features
-    from probes.fit.linear import fit_linear
 
     samples = [sample for name in SPLITS for sample in images[name]]
     with progress("random vision weights", len(samples)) as advance:
@@ -122,20 +122,16 @@ def _measure(
         raise ModelError(f"{engine.description.name}: could be shown no image of a whole split")
     labels = np.array([s.label for s in samples])
     resamples = ClusterBootstrap.of([samples[i].group for i in rows["test"]], draws=DRAWS, seed=seed)
-    found = []
+    floors = []
     for site in sites:  # widths may differ between layers, and the floor need not be quick
         layer = features[site.key][None]
-        probe = fit_linear(
-            layer[:, rows["train"]],
-            labels[rows["train"]],
-            layer[:, rows["val"]],
-            labels[rows["val"]],
-            len(dataset.task.classes),
-        )
-        predicted = probe.predict(layer[:, rows["test"]])[0].argmax(axis=1)
+        train, validation = ((layer[:, rows[name]], labels[rows[name]]) for name in ("train", "val"))
+        shown: dict[SplitName, np.ndarray] = {"test": layer[:, rows["test"]]}
+        found = fit_readout("linear", train, validation, shown, len(dataset.task.classes))[0]
+        predicted = found["test"][0].argmax(axis=1)
         measured = balanced_accuracy_estimate(labels[rows["test"]], predicted, resamples)
-        found.append(LayerFloor(site=site.name, balanced_accuracy=to_interval(measured)))
-    return tuple(found)
+        floors.append(LayerFloor(site=site.name, balanced_accuracy=to_interval(measured)))
+    return tuple(floors)
 
 
 def _write(path: Path, layers: tuple[LayerFloor, ...]) -> None:

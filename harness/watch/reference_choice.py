@@ -11,13 +11,13 @@ from harness.data.dataset import Dataset
 from harness.data.progress import Step
 from harness.passes.prompts import query_of
 from harness.passes.training import train_engine
+from harness.watch.fitting import PREDICTED
 from model_adapters.catalog.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.questions import label_question
 from tasks.spec import SplitName
 
 BUILT_IN = "built-in"
-PREDICTED: tuple[SplitName, ...] = ("val", "test")
 _AT_ONCE = 256
 
 

@@ -6,14 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from harness.console import Console
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
+from harness.passes.context import Run
+from harness.passes.store import RunStore
+from harness.passes.timing import Timing
+from harness.plan.options import EvalOptions
+from model_adapters.interface import Engine
 from tasks.catalog import load
 
 RUN = ["--tasks", "phantom-200", "--models", "zoo/llava-healthy"]
@@ -52,6 +59,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def result(output: Path, model: str = "zoo--llava-healthy", task: str = "phantom-200") -> Path:
     """Return the folder of a result."""
     return output / model / task
+
+
+def run_of(store: RunStore, engine: Engine, dataset: Dataset, **options: Any) -> Run:
+    """Return a run that is going on with an open store and a loaded engine."""
+    timing = Timing(started=datetime.now(UTC))
+    return Run(store, engine, dataset, EvalOptions(**options), Console(), timing)
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,13 @@ import torch
 from harness.console import Console
 from harness.data.dataset import Dataset, Sample
 from harness.data.sources import load_dataset
-from harness.passes import ask
+from harness.passes.answers import label_scores
+from harness.passes.asking import ask
 from harness.passes.engines import LoadedEngine
 from harness.passes.store import BATCH, RunStore
 from harness.plan.options import EvalOptions
 from harness.plan.plan import make_plan
-from harness.run.filing import judgement_settings
+from harness.run.filing import scoring_settings
 from harness.run.run import run
 from harness.watch import causal, causal_images
 from harness.watch.causal import CausalCheck, causal_check, causal_sites
@@ -34,7 +35,7 @@ from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.interface import ModelDescription
 from probes.sites import Site
 from tasks.catalog import load
-from tests.harness.conftest import comparable, harness, read_json, result
+from tests.harness.conftest import comparable, harness, read_json, result, run_of
 
 CONNECTOR, IMAGE_TOKENS, LAST_TOKEN = "connector.00.mean", "llm.01.mean", "llm.03.last"
 
@@ -91,7 +92,8 @@ def prefilled(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Cal
     def prefill(engine: TransformersEngine) -> Path:
         folder = root / str(id(engine)) / "t"
         with RunStore(folder, {"a": 1}) as store:
-            ask.prefill(store, engine, dataset, dataset.samples, observe=True, advance=lambda count=1: None)
+            run = run_of(store, engine, dataset)
+            ask(run, label_scores(run))
         return folder
 
     return prefill
@@ -113,7 +115,7 @@ def watched(prefilled: Callable[..., Path], dataset: Dataset, tmp_path: Path) ->
 
 
 def check(store: RunStore, engine: TransformersEngine, dataset: Dataset, seed: int = 0) -> CausalCheck:
-    return causal_check(store, engine, dataset, dataset.samples, seed=seed, console=Console())
+    return causal_check(run_of(store, engine, dataset, seed=seed))
 
 
 def by_place(part: CausalPart | None) -> dict[str, CausalLocusPart]:
@@ -182,7 +184,7 @@ def test_a_check_that_was_cut_off_ends_as_one_that_was_not(
     healthy: TransformersEngine, dataset: Dataset, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(causal_images, "IMAGES", BATCH + 8)  # two batches
-    monkeypatch.setattr(causal, "causal_sites", lambda sites: [s for s in sites if s.key == CONNECTOR])
+    monkeypatch.setattr(causal, "causal_sites", lambda sites: tuple(s for s in sites if s.key == CONNECTOR))
     monkeypatch.setattr(causal, "ERASURES", 4)
     store, other = watched(healthy), watched(healthy)
     whole = check(store, healthy, dataset)
@@ -203,7 +205,7 @@ def test_a_check_that_was_cut_off_ends_as_one_that_was_not(
 def test_what_was_done_without_is_completed_and_nothing_else_changes(
     healthy: TransformersEngine, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal, "causal_sites", lambda sites: [s for s in sites if s.key == CONNECTOR])
+    monkeypatch.setattr(causal, "causal_sites", lambda sites: tuple(s for s in sites if s.key == CONNECTOR))
     output = tmp_path / "out"
     shutil.copytree(finished, output)
     options = EvalOptions(output=output)
@@ -227,8 +229,8 @@ def test_what_was_done_without_is_completed_and_nothing_else_changes(
 
 
 def test_settings_name_the_check_only_where_it_is_asked_for() -> None:
-    without = judgement_settings(EvalOptions(), "k")
-    asked = judgement_settings(EvalOptions(causal=True), "k")
+    without = scoring_settings(EvalOptions(), "k")
+    asked = scoring_settings(EvalOptions(causal=True), "k")
     assert set(asked) - set(without) == {"causal"}
     assert {key: asked[key] for key in without} == without
     assert set(without) == {"readouts", "scoring_version", "floors", "answer_target", "diagnosis"}
@@ -239,7 +241,7 @@ def test_an_engine_that_shows_sites_but_cannot_be_changed_gives_a_reason(dataset
         description = ModelDescription("far/away", None, "0", "Far", 0, "elsewhere", "float32", "cpu")
         sites = (Site("connector", 0, "mean", 8),)
 
-    found = causal_check(None, Closed(), dataset, dataset.samples, seed=0, console=Console())  # type: ignore[arg-type]
+    found = causal_check(run_of(None, Closed(), dataset))  # type: ignore[arg-type]
     assert found == CausalCheck(None, "the engine elsewhere lets no one into its hidden states")
 
 

@@ -15,13 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from harness.data.dataset import DataError, Dataset
-from harness.passes.blank import ask_blank
 from harness.passes.store import RunStore
 from harness.watch import floors as module
+from harness.watch.floor_lines import ask_blank, floor_lines
 from harness.watch.floors import balanced_predictions, fixed_predictions_p, floors_key, load_floors
-from harness.watch.run_floors import floor_lines
 from model_adapters.engines.classifier import reference
 from model_adapters.interface import LabelScores, Observation
+from tests.harness.conftest import run_of
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +199,7 @@ def test_a_blank_picture_is_asked_about_once(phantom: Dataset, tmp_path: Path) -
     answers = []
     for _ in range(2):  # the second time as after a kill
         with RunStore(tmp_path / "run", {}) as store:
-            answers.append(ask_blank(store, engine, phantom))  # type: ignore[arg-type]
+            answers.append(ask_blank(run_of(store, engine, phantom)))  # type: ignore[arg-type]
     assert engine.seen == [(64, 64, 127, 127, 127)]
     assert answers[0] == answers[1]
     names = [c.name for c in phantom.task.classes]
@@ -209,7 +209,7 @@ def test_a_blank_picture_is_asked_about_once(phantom: Dataset, tmp_path: Path) -
 
 def test_a_blank_picture_without_an_answer_says_why(phantom: Dataset, tmp_path: Path) -> None:
     with RunStore(tmp_path / "run", {}) as store:
-        found = ask_blank(store, _Names("out of memory"), phantom)  # type: ignore[arg-type]
+        found = ask_blank(run_of(store, _Names("out of memory"), phantom))  # type: ignore[arg-type]
     assert found.scores is None
     assert "out of memory" in found.detail
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from harness.data.dataset import Sample
+from harness.data.dataset import Dataset, Sample, SplitReport
+from harness.passes.context import Run
 from harness.passes.store import BATCH, PREFILL, RunStore
-from harness.watch import layer_checks
+from harness.plan.options import EvalOptions
+from harness.watch import fitting, layer_checks
 from harness.watch.layer_checks import connector_similarity, projection_check
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.connector import connector_inert, connector_input
+from model_adapters.interface import ModelDescription
 from probes.sites import Site
 from probes.stats.similarity import linear_cka, neighbour_overlap
+from tests.harness.conftest import run_of
+from tests.harness.small_tasks import make_task
 
 CLASSES = 3
 SIZES = {"train": 300, "val": 120, "test": 160}
@@ -51,15 +57,29 @@ def features() -> dict[str, np.ndarray]:
     return {key: array.astype(np.float32) for key, array in made.items()}
 
 
+class Watched:
+    """An engine whose layers were seen; it is not asked anything."""
+
+    description = ModelDescription("seen", None, "0", "Seen", 0, "seen", "float32", "cpu")
+
+    def __init__(self, sites: tuple[Site, ...] = SITES) -> None:
+        self.sites = sites
+
+
+def dataset() -> Dataset:
+    task = make_task(*((name, name) for name in ("a", "b", "c")))
+    return Dataset(task, IMAGES, "f", True, "here", SplitReport("image"), lambda sample: None)  # type: ignore[arg-type,return-value]
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
+def run(tmp_path: Path) -> Iterator[Run]:
     with RunStore(tmp_path / "m" / "t", {"a": 1}) as opened:
         opened.open_features(SITES, len(IMAGES))
         whole = features()
         for number, rows in opened.pending(PREFILL, len(IMAGES)):
             count = min(BATCH, len(IMAGES) - rows.start)
             opened.append(PREFILL, number, [{}] * count, {key: a[rows] for key, a in whole.items()})
-        yield opened
+        yield run_of(opened, Watched(), dataset())  # type: ignore[arg-type]
 
 
 def line(site: Site, correct: np.ndarray, split: str = "test") -> ProbeLine:
@@ -86,8 +106,8 @@ def lines(share: float = 0.8, connector: float = 0.8) -> list[ProbeLine]:
     return [line(site, place < shares[site.key]) for site in SITES]
 
 
-def test_similarity_is_that_of_the_regrouped_input_and_the_output(store: RunStore) -> None:
-    part = connector_similarity(store, IMAGES, lines(), CLASSES)
+def test_similarity_is_that_of_the_regrouped_input_and_the_output(run: Run) -> None:
+    part = connector_similarity(run, lines())
     assert part is not None
     x, y = (features()[key][TEST] for key in ("vision.01.regrouped", "connector.00.mean"))
     assert part.sites == ("vision.01.regrouped", "connector.00.mean")
@@ -99,27 +119,27 @@ def test_similarity_is_that_of_the_regrouped_input_and_the_output(store: RunStor
     assert part.knn_chance == pytest.approx(10 / 159)
 
 
-def test_without_merging_the_plain_mean_is_the_input(store: RunStore) -> None:
+def test_without_merging_the_plain_mean_is_the_input(run: Run) -> None:
     plain = [one for one in lines() if one.pool != "regrouped"]
     assert connector_input(plain) == ("vision.01", "mean")
-    part = connector_similarity(store, IMAGES, plain, CLASSES)
+    part = connector_similarity(run, plain)
     assert part is not None
     assert part.sites == ("vision.01.mean", "connector.00.mean")
     assert part.cka is not None
     assert part.cka < 0.9
-    assert connector_similarity(store, IMAGES, [], CLASSES) is None
+    assert connector_similarity(run, []) is None
 
 
-def test_more_test_images_than_the_cap_are_chosen_by_class(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_test_images_than_the_cap_are_chosen_by_class(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_checks, "SIMILARITY_IMAGES", 60)
-    part, other = (connector_similarity(store, IMAGES, lines(), CLASSES, seed=seed) for seed in (0, 1))
+    part, other = (
+        connector_similarity(replace(run, options=EvalOptions(seed=seed)), lines()) for seed in (0, 1)
+    )
     assert part is not None
     assert other is not None
     assert part.images == 60
     assert part.knn_chance == pytest.approx(10 / 59)
-    assert part == connector_similarity(store, IMAGES, lines(), CLASSES, seed=0)
+    assert part == connector_similarity(run, lines())
 
 
 @pytest.mark.parametrize(("images", "connector", "expected"), [(160, 0.8, True), (160, 0.5, False)])
@@ -137,8 +157,8 @@ def test_a_small_difference_on_few_images_is_neither() -> None:
     assert connector_inert(without, labels, groups, CLASSES) is None
 
 
-def test_every_site_is_probed_again_at_one_width(store: RunStore) -> None:
-    part = projection_check(store, SITES, IMAGES, lines(), CLASSES)
+def test_every_site_is_probed_again_at_one_width(run: Run) -> None:
+    part = projection_check(run, lines())
     assert part is not None
     assert part.dimension == 512
     assert set(part.balanced_accuracies) == {site.key for site in SITES}
@@ -151,12 +171,13 @@ def test_every_site_is_probed_again_at_one_width(store: RunStore) -> None:
     assert part.largest_difference == pytest.approx(changes["llm.00.last"])
 
 
-def test_sites_taken_a_few_at_a_time_give_the_same(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = projection_check(store, SITES, IMAGES, lines(), CLASSES)
-    monkeypatch.setattr(layer_checks, "_MEMORY_BYTES", 1)
-    assert projection_check(store, SITES, IMAGES, lines(), CLASSES) == whole
+def test_sites_taken_a_few_at_a_time_give_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = projection_check(run, lines())
+    monkeypatch.setattr(fitting, "MEMORY_BYTES", 1)
+    assert projection_check(run, lines()) == whole
 
 
-def test_equal_and_small_widths_need_no_check(store: RunStore) -> None:
-    assert projection_check(store, SITES[:2], IMAGES, lines(), CLASSES) is None
-    assert projection_check(store, SITES, IMAGES, [], CLASSES) is None
+def test_equal_and_small_widths_need_no_check(run: Run) -> None:
+    narrow = replace(run, engine=Watched(SITES[:2]))  # type: ignore[arg-type]
+    assert projection_check(narrow, lines()) is None
+    assert projection_check(run, []) is None

@@ -11,8 +11,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from harness.data.dataset import Dataset, Sample, SplitReport
+from harness.passes.asking import ask
 from harness.passes.store import BATCH, RunStore
-from harness.watch.letters_target import ask_letters, judge_letters, target_images
+from harness.watch.letters_target import fit_letters, letters_pass, target_images
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.scoring import answer_target
 from leaderboard.scoring.answer_target import ANSWER_TARGET, score_answer_target
@@ -20,6 +21,7 @@ from leaderboard.scoring.answers_and_probes import by_site
 from model_adapters.interface import LabelScores, ModelDescription, Observation, Query
 from probes.sites import Site
 from tasks.questions import letters_prompt, shuffled_letters_question
+from tests.harness.conftest import run_of
 from tests.harness.small_tasks import make_task
 
 CLASSES = ("normal", "cyst", "benign", "malignant", "calcified")
@@ -81,15 +83,12 @@ class PlantedEngine:
         pass
 
 
-def advance(count: int = 1) -> None:
-    pass
-
-
-def asked_and_judged(folder: Path, engine: PlantedEngine, data: Dataset) -> tuple[ProbeLine, ...]:
-    images = target_images(data)
+def asked_and_fitted(folder: Path, engine: PlantedEngine, data: Dataset) -> tuple[ProbeLine, ...]:
     with RunStore(folder, {"a": 1}) as store:
-        ask_letters(store, engine, data, images, advance=advance)
-        return judge_letters(store, engine, data, images, data.samples)
+        run = run_of(store, engine, data)
+        letters = letters_pass(run)
+        ask(run, letters)
+        return fit_letters(run, letters.images)
 
 
 def filed_lines(data: Dataset) -> list[SampleLine]:
@@ -112,7 +111,7 @@ def filed_lines(data: Dataset) -> list[SampleLine]:
 
 def test_the_letter_is_found_where_it_is_and_not_where_only_the_class_is(tmp_path: Path) -> None:
     data = dataset()
-    lines = asked_and_judged(tmp_path / "m" / "t", PlantedEngine(data), data)
+    lines = asked_and_fitted(tmp_path / "m" / "t", PlantedEngine(data), data)
     assert [(line.site, line.split) for line in lines] == [
         (site, split) for site in ("llm.00", "llm.01") for split in ("val", "test")
     ]
@@ -129,7 +128,7 @@ def test_the_letter_is_found_where_it_is_and_not_where_only_the_class_is(tmp_pat
 def test_targets_are_the_letters_that_the_prompt_gives_the_right_option(tmp_path: Path) -> None:
     data = dataset()
     engine = PlantedEngine(data)
-    lines = asked_and_judged(tmp_path / "m" / "t", engine, data)
+    lines = asked_and_fitted(tmp_path / "m" / "t", engine, data)
     prompts = {query.id: query.prompt for query in engine.asked}
     for line in lines:
         assert line.targets is not None
@@ -157,7 +156,7 @@ def test_images_beyond_the_cap_are_neither_asked_nor_counted(
     monkeypatch.setattr(answer_target, "IMAGES", caps)
     data = dataset()
     engine = PlantedEngine(data)
-    lines = asked_and_judged(tmp_path / "m" / "t", engine, data)
+    lines = asked_and_fitted(tmp_path / "m" / "t", engine, data)
     asked = {query.id for query in engine.asked}
     assert len(asked) == sum(caps.values())
     for line in lines:
@@ -177,8 +176,8 @@ def test_images_beyond_the_cap_are_neither_asked_nor_counted(
 
 def test_an_image_that_cannot_be_shown_counts_as_wrong(tmp_path: Path) -> None:
     data = dataset()
-    whole = asked_and_judged(tmp_path / "a" / "t", PlantedEngine(data), data)
-    lines = asked_and_judged(tmp_path / "b" / "t", PlantedEngine(data, broken="test/0003"), data)
+    whole = asked_and_fitted(tmp_path / "a" / "t", PlantedEngine(data), data)
+    lines = asked_and_fitted(tmp_path / "b" / "t", PlantedEngine(data, broken="test/0003"), data)
     line = next(line for line in lines if (line.site, line.split) == ("llm.01", "test"))
     assert line.targets is not None
     assert (line.predictions[3], line.scores[3]) == (-1, (0.0,) * 5)
@@ -186,7 +185,7 @@ def test_an_image_that_cannot_be_shown_counts_as_wrong(tmp_path: Path) -> None:
     for parts in (score_answer_target(made, filed_lines(data), "letters") for made in (whole, lines)):
         assert parts is not None
         assert parts[1].accuracy.n == SIZES["test"]
-    asked_and_judged(
+    asked_and_fitted(
         tmp_path / "c" / "t", PlantedEngine(data, broken="train/0003"), data
     )  # fitted without it
 
@@ -196,12 +195,12 @@ def test_a_step_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path) -> Non
     folder = tmp_path / "m" / "t"
     first = PlantedEngine(data, stop_after=10 * BATCH)
     with pytest.raises(KeyboardInterrupt):
-        asked_and_judged(folder, first, data)
+        asked_and_fitted(folder, first, data)
     second = PlantedEngine(data)
-    lines = asked_and_judged(folder, second, data)
+    lines = asked_and_fitted(folder, second, data)
     assert [q.id for q in first.asked] + [q.id for q in second.asked] == [s.id for s in images]
     assert len(first.asked) == 10 * BATCH
-    assert lines == asked_and_judged(tmp_path / "other" / "t", PlantedEngine(data), data)
+    assert lines == asked_and_fitted(tmp_path / "other" / "t", PlantedEngine(data), data)
     arrays = load_file(folder / "features-answer_target.safetensors")
     assert {key: array.shape for key, array in arrays.items()} == {
         f"llm.0{layer}.last": (len(images), WIDTH) for layer in (0, 1)
@@ -221,13 +220,13 @@ def test_a_task_without_letters_asks_nothing(tmp_path: Path) -> None:
         data.read,
     )
     engine = PlantedEngine(plain)
-    assert asked_and_judged(tmp_path / "m" / "t", engine, plain) == ()
+    assert asked_and_fitted(tmp_path / "m" / "t", engine, plain) == ()
     assert engine.asked == []
     assert score_answer_target((), filed_lines(plain), "letters") is None
 
 
 def test_class_scores_pass_over_the_lines_of_this_probe(tmp_path: Path) -> None:
     data = dataset()
-    lines = asked_and_judged(tmp_path / "m" / "t", PlantedEngine(data), data)
+    lines = asked_and_fitted(tmp_path / "m" / "t", PlantedEngine(data), data)
     assert {line.readout for line in lines} == {ANSWER_TARGET}
     assert by_site(lines) == {}

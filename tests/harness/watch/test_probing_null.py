@@ -35,7 +35,7 @@ def test_bands_and_the_vision_layers_p_are_those_of_one_null(signal: float) -> N
         )
 
     whole, vision = null([0, 1, 2, 3]), null([0, 1, 2])
-    # As `judge` gathers them: sites of one width at a time.
+    # As `fit_probes` gathers them: sites of one width at a time.
     parts = {i: null([i]) for i in range(4)}
     found = permutation_part({SITES[i]: SiteNull(p.observed[0], p.null[:, 0]) for i, p in parts.items()})
     assert found.vision_p == pytest.approx(vision.familywise_p.min())

@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
+from PIL import Image
 
-from harness.console import Console
-from harness.data.dataset import Dataset
-from harness.passes.blank import ask_blank
+from harness.passes.answers import scored_line
+from harness.passes.asking import Pass, ask
+from harness.passes.context import Run
 from harness.passes.engines import inner_engine
-from harness.passes.store import RunStore
-from harness.passes.timing import Timing
-from harness.plan.options import EvalOptions
+from harness.watch.fitting import PREDICTED, filed_scores
 from harness.watch.floors import Floor, Floors, load_floors
-from harness.watch.probing import PREDICTED, SCORE_DECIMALS
 from harness.watch.random_floor import load_random_vision
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.floors import FLOOR, DeclaredFloors
-from model_adapters.interface import Engine
+from tasks.questions import label_question
 from tasks.spec import SplitName
+
+BLANK = "blank"  # the step in the run store
+GREY = 127
 
 _NOT_ASKED = "left out (--floors task)"
 
 
 @dataclass(frozen=True)
-class RunFloors:
+class FloorLines:
     """The lines of the floors that a run files, and what these do not say."""
 
     lines: tuple[ProbeLine, ...]
     declared: DeclaredFloors
 
 
-def run_floors(
-    store: RunStore,
-    engine: Engine,
-    dataset: Dataset,
-    options: EvalOptions,
-    timing: Timing,
-    console: Console,
-) -> RunFloors:
+@dataclass(frozen=True)
+class BlankAnswer:
+    """The label scores of a grey picture in the order of the classes; None where there are none.
+
+    `detail` says what was shown, or why there are no scores.
+    """
+
+    scores: tuple[float, ...] | None
+    detail: str
+
+
+def find_floors(run: Run) -> FloorLines:
     """Return the task's floors, and with `--floors all` what the model says to a blank picture and what
     its vision encoder is worth with random weights.
     """
-    with timing.of("floors"):
+    options, progress = run.options, run.console.step
+    with run.timing.of("floors"):
         floors = load_floors(
-            dataset,
+            run.dataset,
             seed=options.seed,
-            progress=console.step,
+            progress=progress,
             reference=options.reference,
             offline=options.offline,
         )
@@ -59,12 +64,12 @@ def run_floors(
         declared = DeclaredFloors(
             floors.key, details, p_values, blank_detail=_NOT_ASKED, random_vision_detail=_NOT_ASKED
         )
-        return RunFloors(lines, declared)
-    with timing.of("blank"):
-        blank = ask_blank(store, engine, dataset)
-    with timing.of("random_vision"):
+        return FloorLines(lines, declared)
+    with run.timing.of("blank"):
+        blank = ask_blank(run)
+    with run.timing.of("random_vision"):
         random_vision = load_random_vision(
-            inner_engine(engine), dataset, seed=options.seed, progress=console.step
+            inner_engine(run.engine), run.dataset, seed=options.seed, progress=progress
         )
     declared = DeclaredFloors(
         floors.key,
@@ -75,7 +80,29 @@ def run_floors(
         random_vision=random_vision.layers,
         random_vision_detail=random_vision.detail,
     )
-    return RunFloors(lines, declared)
+    return FloorLines(lines, declared)
+
+
+def ask_blank(run: Run) -> BlankAnswer:
+    """Ask the primary prompt about a grey picture of the first test image's size, once a run.
+
+    Every image would get that one answer, so its accuracy is the share of the class that the model names
+    when it sees nothing, and its balanced accuracy is chance: what is of interest is which class, and how
+    sure.
+    """
+    task, first = run.dataset.task, run.dataset.split("test")[0]
+    size = run.dataset.read(first).size
+    grey = replace(run.dataset, read=lambda _: Image.new("RGB", size, (GREY, GREY, GREY)))
+    blank = Pass(
+        step=BLANK,
+        images=(replace(first, id="blank"),),
+        questions=lambda _: (label_question(task, task.primary),),
+        line=scored_line,
+    )
+    (answer,) = ask(replace(run, dataset=grey), blank)
+    if answer["error"] is not None:
+        return BlankAnswer(None, f"the model gave no answer to a grey picture ({answer['error']})")
+    return BlankAnswer(tuple(answer["scores"]), f"a grey picture of {size[0]} x {size[1]} pixels")
 
 
 def floor_lines(floors: Floors) -> tuple[ProbeLine, ...]:
@@ -85,8 +112,6 @@ def floor_lines(floors: Floors) -> tuple[ProbeLine, ...]:
 
 
 def _line(floor: Floor, split: SplitName) -> ProbeLine:
-    # Rounded before the prediction is taken, so that predictions follow from the scores that are filed.
-    rounded = np.round(floor.scores[split], SCORE_DECIMALS)
     return ProbeLine(
         site=floor.name,
         module="image",
@@ -97,6 +122,5 @@ def _line(floor: Floor, split: SplitName) -> ProbeLine:
         readout=FLOOR,
         seed=floor.seed,
         split=split,
-        predictions=tuple(rounded.argmax(axis=1).tolist()),
-        scores=tuple(map(tuple, rounded.tolist())),
+        **filed_scores(floor.scores[split]),
     )

@@ -16,7 +16,7 @@ _DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class Answering:
+class EvaluatedModel:
     """The model of a run: its part of the record, its description, and where its headline comes from."""
 
     part: ModelPart
@@ -32,7 +32,9 @@ def usage_so_far(engine: Engine) -> Usage | None:
     return engine.usage if isinstance(engine, Metered) else None
 
 
-def answering_model(card: ModelCard, task: TaskSpec, loaded: LoadedEngine, before: Usage | None) -> Answering:
+def evaluated_model(
+    card: ModelCard, task: TaskSpec, loaded: LoadedEngine, before: Usage | None
+) -> EvaluatedModel:
     """Describe the model that answered a task; `before` is what had been used when the run began.
 
     The parsed text is the headline where the card says so, and where the engine gives no label scores.
@@ -59,7 +61,7 @@ def answering_model(card: ModelCard, task: TaskSpec, loaded: LoadedEngine, befor
     )
     usage = _difference(usage_so_far(engine), before)
     headline: Headline = "generated" if by_text else "scores"
-    return Answering(part, description, headline, card.condition, tuned_by(card), usage)
+    return EvaluatedModel(part, description, headline, card.condition, tuned_by(card), usage)
 
 
 def _difference(after: Usage | None, before: Usage | None) -> UsagePart | None:
