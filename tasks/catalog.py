@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tasks.document import SHIPPED, SUFFIXES, Node, read_document
+from tasks.document import SHIPPED, SUFFIXES, Node, read_extended
 from tasks.file_list import read_file_list
 from tasks.included import NOTHING, Included
-from tasks.problems import did_you_mean, dotted, problems_of
-from tasks.spec import FolderSource, Problem, TaskError, TaskSpec
+from tasks.problems import DocumentError, Problem, did_you_mean, dotted, problems_of
+from tasks.spec import FolderSource, TaskError, TaskSpec
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -54,11 +54,13 @@ def load_file(path: Path) -> TaskSpec:
     """Load a task from a YAML file; TaskError as in `load`."""
     if is_base(path):
         raise TaskError.of(Problem(str(path), None, "", "is a base that tasks extend (`_…`), not a task"))
-    document = read_document(path)
     try:
+        document = read_extended(path)
         task = TaskSpec.model_validate(document.plain())
+    except DocumentError as error:
+        raise TaskError.of(*error.problems) from error
     except ValidationError as error:
-        raise TaskError.of(*problems_of(error, document)) from error
+        raise TaskError.of(*_problems(error, document)) from error
     problems = tuple(_file_problems(task, path, document))
     if problems:
         raise TaskError.of(*problems)
@@ -69,15 +71,19 @@ def check(path: Path) -> tuple[Problem, ...]:
     """Return everything that is wrong with a task file, or with the stated part of a base; none is good."""
     try:
         if is_base(path):
-            document = read_document(path)
+            document = read_extended(path)
             TaskSpec.model_validate(document.plain())
         else:
             load_file(path)
-    except TaskError as error:
+    except DocumentError as error:
         return error.problems
     except ValidationError as error:
-        return problems_of(error, document, partial=True)
+        return _problems(error, document, partial=True)
     return ()
+
+
+def _problems(error: ValidationError, document: Node, *, partial: bool = False) -> tuple[Problem, ...]:
+    return problems_of(error, document, TaskSpec, partial=partial, further_keys=("extends",))
 
 
 def task_files(reference: str, included: Included = NOTHING) -> tuple[Path, ...]:

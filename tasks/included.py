@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tasks.document import SHIPPED, SUFFIXES
 from tasks.packaged import packaged_tasks
-from tasks.spec import Problem, TaskError
+from tasks.problems import Problem
+from tasks.spec import TaskError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from tasks.spec import Problem, TaskError
+from tasks.problems import Problem
+from tasks.spec import TaskError
 
 GROUP = "harness.tasks"
 

@@ -1,38 +1,21 @@
-"""Say what a validation found in the words of a task file: the key, its file and line, and the way out."""
+"""Say what is wrong with a YAML file in its own words: the file, the line, the key, and the way out."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-
-from tasks.spec import (
-    ClassSpec,
-    FolderSource,
-    HubSource,
-    NpzSource,
-    PhantomSource,
-    Problem,
-    PromptSpec,
-    SplitSource,
-    SubsetSpec,
-    TaskSpec,
-)
+from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from tasks.document import Node
 
-_SOURCES: dict[str, type[BaseModel]] = {
-    "npz": NpzSource,
-    "folder": FolderSource,
-    "phantom": PhantomSource,
-    "hub": HubSource,
-}
 _MESSAGES = {
     "missing": "is required",
     "string_type": "must be text (put numbers, yes and no in quotes)",
@@ -46,26 +29,72 @@ _MESSAGES = {
 }
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file, and where. As text: `file:line: key: message`, on one line."""
+
+    file: str
+    line: int | None  # from 1; None where no line is to blame
+    key: str  # dotted, as in `classes[0].wording`; empty for the file as a whole
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        text = ": ".join(part for part in (place, self.key, self.message) if part)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class DocumentError(Exception):
+    """A YAML file is wrong; the message names file, line and key, one problem a line."""
+
+    def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+    @classmethod
+    def of(cls, *problems: Problem) -> Self:
+        """Make the error that reports these problems."""
+        return cls("\n".join(map(str, problems)), problems)
+
+    @property
+    def one_line(self) -> str:
+        """The message on one line."""
+        return "; ".join(str(self).splitlines())
+
+
+def close_names(name: object, known: Iterable[str], count: int = 1) -> list[str]:
+    """Return the known names that are near to this one, the nearest first."""
+    return difflib.get_close_matches(str(name), list(known), n=count, cutoff=0.6)
+
+
+def did_you_mean(name: object, known: Iterable[str], count: int = 1) -> str:
     """Return `; did you mean …?` where something known is near, else nothing."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    near = close_names(name, known, count)
+    return f"; did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
 
 
-def problems_of(error: ValidationError, document: Node, *, partial: bool = False) -> tuple[Problem, ...]:
-    """Translate pydantic's findings, in the order of files and lines.
+def problems_of(
+    error: ValidationError,
+    document: Node,
+    schema: type[BaseModel],
+    *,
+    partial: bool = False,
+    further_keys: tuple[str, ...] = (),
+) -> tuple[Problem, ...]:
+    """Translate what pydantic found against a schema, in the order of files and lines.
 
-    With `partial` (a base that tasks extend) keys that are missing are no problem.
+    With `partial` (a base that tasks extend) keys that are missing are no problem. `further_keys` may stand in
+    the file, though the schema has them not.
     """
-    found = error.errors(include_url=False)
-    renamed = {suggestion for details in found if (suggestion := _suggested(details)) is not None}
+    found = [_Finding(details, schema, further_keys) for details in error.errors(include_url=False)]
+    renamed = {finding.meant for finding in found}
     kept = [
-        details
-        for details in found
-        if not (details["type"] == "missing" and (partial or _path(details["loc"]) in renamed))
-        and not (details["type"] == "union_tag_not_found" and partial)
+        finding
+        for finding in found
+        if not (finding.kind == "missing" and (partial or finding.path in renamed))
+        and not (finding.kind == "union_tag_not_found" and partial)
     ]
-    problems = {_problem(details, document): None for details in kept}
+    problems = {finding.at(document): None for finding in kept}
     return tuple(sorted(problems, key=lambda p: (p.file, p.line or 0)))
 
 
@@ -75,63 +104,84 @@ def dotted(path: Sequence[int | str]) -> str:
     return text.removeprefix(".")
 
 
-def _problem(details: ErrorDetails, document: Node) -> Problem:
-    path = _path(details["loc"])
-    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        path = (*path, "layout")
-    node = document
-    for part in path:
-        node = node.child(part) or node
-    return node.problem(dotted(path), _message(details))
+class _Finding:
+    """One thing that pydantic found.
+
+    Of pydantic's location the `path` in the file leaves out the tag of a union and `[key]`, and it ends with the
+    key that chooses among a union's members where that is wrong.
+    """
+
+    def __init__(self, details: ErrorDetails, schema: type[BaseModel], further_keys: tuple[str, ...]) -> None:
+        self.kind: str = details["type"]
+        self._details = details
+        place: Any = schema  # the type, or the field, that holds the next part of the location
+        path: list[int | str] = []
+        self.known: tuple[str, ...] = ()  # the keys that may stand beside the last one
+        for part in details["loc"]:
+            members = _members(place)
+            if part in members:
+                place = members[part]
+            elif part != "[key]":
+                self.known = tuple(_fields(place)) + (() if path else further_keys)
+                place = _inner(place, part)
+                path.append(part)
+        self._tags = tuple(map(str, _members(place)))
+        if self.kind in ("union_tag_invalid", "union_tag_not_found"):
+            path.append(details["ctx"]["discriminator"].strip("'"))
+        self.path = tuple(path)
+
+    @property
+    def meant(self) -> tuple[int | str, ...] | None:
+        """The path of the key that an unknown one was probably meant to be."""
+        near = close_names(self.path[-1], self.known) if self.kind == "extra_forbidden" else []
+        return (*self.path[:-1], near[0]) if near else None
+
+    def at(self, document: Node) -> Problem:
+        """Return the problem at its place in the file: at the key, or where the key should be."""
+        node = document
+        for part in self.path:
+            node = node.child(part) or node
+        return node.problem(dotted(self.path), self._message())
+
+    def _message(self) -> str:
+        given = self._details["input"]
+        if self.kind == "extra_forbidden":
+            known = f"; known are {', '.join(self.known)}"
+            return "unknown key" + (did_you_mean(self.path[-1], self.known) or known)
+        if self.kind == "literal_error":
+            expected = self._details["ctx"]["expected"]
+            return f"`{given}`: must be {expected}" + did_you_mean(given, re.findall("'([^']*)'", expected))
+        if self.kind == "union_tag_invalid":
+            tag = self._details["ctx"]["tag"]
+            return f"`{tag}`: must be {' or '.join(self._tags)}{did_you_mean(tag, self._tags)}"
+        if self.kind == "union_tag_not_found":
+            return f"is required: {' or '.join(self._tags)}"
+        message = self._details["msg"].removeprefix("Value error, ")
+        return _MESSAGES.get(self.kind, re.sub(r"^[A-Z][a-z]+ should ", "must ", message))
 
 
-def _path(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return pydantic's location without the layout that it puts after `source`, and without `[key]`."""
-    tagged = len(location) > 1 and location[0] == "source" and location[1] in _SOURCES
-    path = (location[0], *location[2:]) if tagged else location
-    return path[:-1] if path and path[-1] == "[key]" else path
+def _fields(place: Any) -> Mapping[str, FieldInfo]:
+    """Return the fields of the model that stands at a place; of a union's, those of its first model."""
+    kind = place.annotation if isinstance(place, FieldInfo) else place
+    models = [one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields")]
+    return models[0].model_fields if models else {}
 
 
-def _message(details: ErrorDetails) -> str:
-    kind, given = details["type"], details["input"]
-    if kind == "extra_forbidden":
-        known = _known_keys(details["loc"])
-        return "unknown key" + (did_you_mean(details["loc"][-1], known) or f"; known are {', '.join(known)}")
-    if kind == "literal_error":
-        expected = details["ctx"]["expected"]
-        meant = did_you_mean(given, re.findall(r"'([^']*)'", expected))
-        return f"`{given}`: must be {expected}{meant}"
-    if kind == "union_tag_invalid":
-        tag = details["ctx"]["tag"]
-        return f"`{tag}`: must be {' or '.join(_SOURCES)}{did_you_mean(tag, _SOURCES)}"
-    if kind == "union_tag_not_found":
-        return f"is required: {' or '.join(_SOURCES)}"
-    message = _MESSAGES.get(kind, details["msg"].removeprefix("Value error, "))
-    return message.replace("Input should be", "must be")
+def _inner(place: Any, part: int | str) -> Any:
+    """Return what holds the value under a key or list index: a field, or the type of a container's values."""
+    fields = _fields(place)
+    if part in fields:
+        return fields[str(part)]
+    kind = place.annotation if isinstance(place, FieldInfo) else place
+    for one in (kind, *get_args(kind)):
+        if isinstance(get_origin(one), type) and issubclass(get_origin(one), Mapping | Sequence):
+            return [inner for inner in get_args(one) if inner is not Ellipsis][-1]
+    return None
 
 
-def _suggested(details: ErrorDetails) -> tuple[int | str, ...] | None:
-    """Return the path of the key that an unknown key was probably meant to be."""
-    if details["type"] != "extra_forbidden":
-        return None
-    near = difflib.get_close_matches(str(details["loc"][-1]), _known_keys(details["loc"]), n=1, cutoff=0.6)
-    return (*_path(details["loc"])[:-1], near[0]) if near else None
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are known where the last part of `location` stands."""
-    model: type[BaseModel]
-    match location[:-1]:
-        case ("classes", int()):
-            model = ClassSpec
-        case ("prompts", int()):
-            model = PromptSpec
-        case ("subset",):
-            model = SubsetSpec
-        case ("source", str() as layout):
-            model = _SOURCES[layout]
-        case ("source", str(), "splits", str()):
-            model = SplitSource
-        case _:
-            return [*TaskSpec.model_fields, "extends"]
-    return list(model.model_fields)
+def _members(place: Any) -> Mapping[int | str, Any]:
+    """Return the models of a union that one key tells apart, by that key's value."""
+    if not isinstance(place, FieldInfo) or not isinstance(place.discriminator, str):
+        return {}
+    models = get_args(place.annotation)
+    return {get_args(m.model_fields[place.discriminator].annotation)[0]: m for m in models}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -25,36 +24,14 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tasks import rules
+from tasks.problems import DocumentError
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a task file, and where. As text: `file:line: key: message`."""
-
-    file: str
-    line: int | None  # from 1; None where no line is to blame
-    key: str  # dotted, as in `classes[0].wording`; empty for the file as a whole
-    message: str
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.message) if part)
-
-
-class TaskError(Exception):
+class TaskError(DocumentError):
     """A task is unknown or its YAML is wrong; the message names file, line and key, one problem a line."""
-
-    def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
-        super().__init__(message)
-        self.problems = problems
-
-    @classmethod
-    def of(cls, *problems: Problem) -> TaskError:
-        """Make the error that reports these problems."""
-        return cls("\n".join(map(str, problems)), problems)
 
 
 def _form(pattern: str, wanted: str) -> AfterValidator:

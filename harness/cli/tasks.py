@@ -21,7 +21,8 @@ from harness.console import is_terminal
 
 if TYPE_CHECKING:
     from tasks.included import Included
-    from tasks.spec import Problem, TaskSpec
+    from tasks.problems import Problem
+    from tasks.spec import TaskSpec
 
 _DATA = {"phantom": "generated", "npz": "download", "hub": "download", "folder": "to be obtained"}
 COLUMNS = ("task", "title", "modality", "classes", "train / val / test", "licence", "data")

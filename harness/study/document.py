@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from leaderboard.record.record import Condition
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError
+from tasks.document import load_checked
 
 _SETTINGS = {field.name for field in fields(TuningSettings)} - {"part", "method", "seed"}
 
@@ -118,22 +117,6 @@ def load_study(path: Path) -> Study:
     """Read and check a study's YAML.
 
     Raises:
-        StudyError: it is missing, no YAML, or breaks the schema; the message names the key.
+        StudyError: it is missing, no YAML, or breaks the schema; the message names the line and the key.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}); name a study's YAML file") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise StudyError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, Mapping):
-        raise StudyError(f"{path}: no study; it needs the keys name, title, models, tasks")
-    try:
-        return Study.model_validate(dict(content))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = ", ".join(Study.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise StudyError(
-            f"{path}: {where}: {first['msg']}" + (f"; keys are {known}" if known else "")
-        ) from error
+    return load_checked(path, Study, StudyError)

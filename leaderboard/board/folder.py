@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from leaderboard.board.entry import ENTRIES
 from leaderboard.board.image_list import ImageList, dump_image_list, read_image_list, shipped_image_list
 from leaderboard.record.one_line import short
 from leaderboard.record.record import RecordError
 from tasks import catalog
+from tasks.document import Node, checked, load_checked
 from tasks.spec import TaskSpec
 
 SETTINGS = "board.yaml"
@@ -104,17 +105,9 @@ def open_board(path: Path) -> BoardFolder:
         RecordError: there is no board, or its settings are wrong.
     """
     file = path / SETTINGS
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return BoardFolder(path, BoardSettings.model_validate(content))
-    except OSError as error:
-        raise RecordError(
-            f"{file}: cannot be read ({error.strerror}); `harness leaderboard init {path}` begins a board"
-        ) from error
-    except ValidationError as error:
-        raise RecordError(f"{file}: {_first(error)}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecordError(f"{file}: not valid YAML ({short(' '.join(str(error).split()))})") from error
+    if not file.is_file():
+        raise RecordError(f"{file}: is not there; `harness leaderboard init {path}` begins a board")
+    return BoardFolder(path, load_checked(file, BoardSettings, RecordError))
 
 
 def init_board(path: Path, *, title: str, official: bool) -> BoardFolder:
@@ -126,10 +119,8 @@ def init_board(path: Path, *, title: str, official: bool) -> BoardFolder:
     file = path / SETTINGS
     if file.exists():
         raise RecordError(f"{file}: there is a board already")
-    try:
-        settings = BoardSettings(title=title, official=official)
-    except ValidationError as error:
-        raise RecordError(f"{file}: {_first(error)}") from error
+    given = {"title": title, "official": official}
+    settings = checked(given, Node(None, str(file), None), BoardSettings, RecordError)
     (path / ENTRIES).mkdir(parents=True, exist_ok=True)
     (path / ENTRIES / ".gitkeep").touch()  # git keeps no empty folder
     attributes = path / ".gitattributes"
@@ -194,10 +185,3 @@ def _write_settings(path: Path, settings: BoardSettings) -> Path:
     content = settings.model_dump(mode="json", exclude_none=True)
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return file
-
-
-def _first(error: ValidationError) -> str:
-    """Return the first thing that is wrong, in a line."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or "the file"
-    return f"{where}: {first['msg']}"

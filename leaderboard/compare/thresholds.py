@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard.record.record import RecordError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-    from tasks.document import Node
-    from tasks.spec import Problem
+from tasks.document import load_checked
 
 
 class _Strict(BaseModel):
@@ -53,32 +48,4 @@ def read_thresholds(path: Path) -> Thresholds:
         RecordError: it cannot be read, is no YAML, or holds a key or value that means nothing; the message
             names file, line and key.
     """
-    from tasks.document import read_document
-    from tasks.spec import TaskError
-
-    try:
-        document = read_document(path)
-    except TaskError as error:
-        raise RecordError("; ".join(str(error).splitlines())) from error
-    try:
-        return Thresholds.model_validate(document.plain())
-    except ValidationError as error:
-        found = [_problem(details, document) for details in error.errors(include_url=False)]
-        in_order = sorted(found, key=lambda problem: problem.line or 0)
-        raise RecordError("; ".join(map(str, in_order))) from error
-
-
-def _problem(details: ErrorDetails, document: Node) -> Problem:
-    """Say what is wrong with one key, at its place in the file."""
-    from tasks.problems import did_you_mean, dotted
-
-    node = document
-    for part in details["loc"]:
-        node = node.child(part) or node
-    message = details["msg"].replace("Input should be", "must be")
-    if details["type"] == "extra_forbidden":
-        known = (Thresholds if len(details["loc"]) == 1 else TaskThresholds).model_fields
-        message = "unknown key" + (
-            did_you_mean(details["loc"][-1], known) or f"; known are {', '.join(known)}"
-        )
-    return node.problem(dotted(details["loc"]), message)
+    return load_checked(path, Thresholds, RecordError)

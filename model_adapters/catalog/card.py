@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from model_adapters.interface import ModelError
+from tasks.document import Node, checked, load_checked
 
 Group = Literal["zoo", "zoo-faults", "paper", "bases", "medical", "reference"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -18,8 +20,23 @@ GROUPS: tuple[Group, ...] = ("zoo", "zoo-faults", "paper", "bases", "medical", "
 # Model arguments that every engine which reads prompts takes: keys of `prompt` on a card.
 PROMPT_ARGUMENTS = ("system", "answer_prefix", "label_prefix")
 
-# The parser in C reads the same YAML some eight times as fast, where PyYAML was built with it.
-_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+def _in_parts(pattern: str) -> AfterValidator:
+    """Accept a name that matches the pattern as a whole."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(
+                f"{value!r}; it may have letters, digits, '.', '-', '_', in parts divided by '/'"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+_PART = r"[A-Za-z0-9][\w.\-]*"
+Name = Annotated[str, Field(max_length=200), _in_parts(f"{_PART}(/{_PART})*")]
+HubId = Annotated[str, _in_parts(f"{_PART}(/{_PART})?")]
 
 
 class _Strict(BaseModel):
@@ -129,9 +146,9 @@ class ModelCard(_Strict):
     model saw in training, as far as is known.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*$", max_length=200)
+    name: Name
     title: str = ""
-    hub_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?$")
+    hub_id: HubId | None = None
     path: str | None = None
     revision: str | None = None  # hub commit, tag or branch
     architecture: str | None = None
@@ -223,23 +240,19 @@ def load_card(path: Path) -> ModelCard:
     Raises:
         ModelError: the file cannot be read, is no YAML mapping, or a key is unknown or wrong.
     """
-    try:
-        content = _read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: a model card is a mapping of keys to values")
+    return load_checked(path, ModelCard, ModelError, edit=partial(_find_beside, path))
+
+
+def _find_beside(card: Path, content: dict[str, Any]) -> None:
+    """Make every relative path of a card's content absolute."""
     for key in ("path", "adapter"):
         place = content.get(key)
         if isinstance(place, str) and not place.startswith("package:"):
-            content[key] = _beside(path, place)
+            content[key] = _beside(card, place)
     if isinstance(classifier := content.get("classifier"), dict):
         start = classifier.get("pretrained")
         if isinstance(start, str) and start.startswith(("./", "../", "~")):  # else a hub id, or absolute
-            content["classifier"] = {**classifier, "pretrained": _beside(path, start)}
-    return make_card(content, str(path))
+            classifier["pretrained"] = _beside(card, start)
 
 
 def _beside(card: Path, place: str) -> str:
@@ -247,71 +260,13 @@ def _beside(card: Path, place: str) -> str:
     return str((card.parent / Path(place).expanduser()).resolve())
 
 
-def _read_yaml(text: str) -> Any:
-    """Read one YAML document in which no key stands twice and nothing is said by reference."""
-    loader = _YAML(text)
-    try:
-        root = loader.get_single_node()
-        _refuse_ambiguous(root)
-        return loader.construct_document(root) if root is not None else None
-    finally:
-        loader.dispose()
-
-
-def _refuse_ambiguous(root: yaml.Node | None) -> None:
-    seen: set[int] = set()
-    waiting = [root] if root is not None else []
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            raise yaml.MarkedYAMLError(problem="an alias; write it out", problem_mark=node.start_mark)
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value]
-            for position, (key, _) in enumerate(node.value):
-                if key.value in keys[:position]:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
-                    )
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-
-
 def make_card(content: dict[str, Any], where: str) -> ModelCard:
     """Check a card's content; `where` begins the message of an error.
 
     Raises:
-        ModelError: naming the first key that is unknown or wrong.
+        ModelError: naming every key that is unknown or wrong.
     """
-    try:
-        return ModelCard.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            part = key.rpartition(".")[0]
-            known = ", ".join(sorted(_keys(part) if part else ModelCard.model_fields))
-            raise ModelError(f"{where}: unknown key {key!r}; {part or 'a card'} has {known}") from error
-        reason = _REASONS.get(first["type"], first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "string_pattern_mismatch" and key in ("name", "hub_id"):
-            reason = (
-                f"{first['input']!r}; it may have letters, digits, '.', '-', '_', in parts divided by '/'"
-            )
-        raise ModelError(f"{where}: {f'key {key!r}: ' if key else ''}{reason}") from error
-
-
-# Words for what pydantic says about Python, in a file that is YAML.
-_REASONS = {"tuple_type": "must be a list, such as [a, b]", "missing": "must be given"}
-
-
-def _keys(part: str) -> set[str]:
-    """Return the keys of a part of a card, such as "anatomy.paths"."""
-    model: Any = ModelCard
-    for name in part.split("."):
-        found = model.model_fields[name].annotation
-        model = next((kind for kind in (*get_args(found), found) if hasattr(kind, "model_fields")), model)
-    return set(model.model_fields)
+    return checked(content, Node(None, where, None), ModelCard, ModelError)
 
 
 def with_prompt(card: ModelCard, arguments: Mapping[str, str]) -> ModelCard:

@@ -40,13 +40,13 @@ def test_settings_of_one_model_stand_above_those_of_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"modles": ["zoo"]}, "modles"),
+        ({"modles": ["zoo"]}, "modles: unknown key; did you mean `models`?"),
         ({"models": []}, "models"),
         ({"models": ["zoo", "zoo"]}, "'zoo' stands there twice"),
-        ({"conditions": ["lorra"]}, "conditions.0"),
+        ({"conditions": ["lorra"]}, "conditions[0]"),
         ({"name": "../up"}, "name"),
         ({"seed": -1}, "seed"),
-        ({"evaluation": {"limit": 0}}, "evaluation.limit"),
+        ({"evaluation": {"limit": 0}}, "evaluation.limit: must be greater than"),
         ({"finetuning": {"settings": {"learningrate": 1}}}, "no setting 'learningrate'"),
         ({"finetuning": {"by_model": {"a": {"part": "vision"}}}}, "no setting 'part'"),
     ],
@@ -57,6 +57,13 @@ def test_a_wrong_key_is_named(tmp_path: Path, keys: dict[str, Any], said: str) -
         load_study(path)
     assert said in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_a_seed_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("name: a\ntitle: b\nmodels: [zoo]\ntasks: [phantom]\nseed: 1\nseed: 2\n")
+    with pytest.raises(StudyError, match=r"study\.yaml:6: seed: stands twice; first in line 5"):
+        load_study(path)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "x: !!python/object:os.system {}\n", "\xff\xfe"])

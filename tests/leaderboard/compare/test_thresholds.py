@@ -29,6 +29,7 @@ def test_without_a_file_any_significant_drop_stops() -> None:
     ("text", "said"),
     [
         ("level: 0.05\nlevl: 0.1\n", "thresholds.yaml:2: levl: unknown key; did you mean `level`?"),
+        ("extends: other.yaml\n", "thresholds.yaml:1: extends: unknown key"),
         ("gate: true\n", "thresholds.yaml:1: gate: unknown key; known are level, smallest_regression"),
         (
             "tasks:\n  busi:\n    smalest_regression: 1\n",
@@ -41,7 +42,7 @@ def test_without_a_file_any_significant_drop_stops() -> None:
         ("level: true\n", "thresholds.yaml:1: level: must be a valid number"),
         ("level: .nan\n", "thresholds.yaml:1: level: "),
         ("smallest_regression: -1\n", "thresholds.yaml:1: smallest_regression: must be greater"),
-        ("readout: cubic\n", "thresholds.yaml:1: readout: must be 'linear' or 'paper'"),
+        ("readout: cubic\n", "thresholds.yaml:1: readout: `cubic`: must be 'linear' or 'paper'"),
         ("level: 0.05\nlevel: 0.5\n", "thresholds.yaml:2: level: stands twice"),
         ("level: [\n", "thresholds.yaml:2: not valid YAML"),
         ("- level\n", "thresholds.yaml:1: must be a mapping"),

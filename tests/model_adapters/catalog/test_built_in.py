@@ -147,7 +147,9 @@ def test_what_was_not_built_names_the_command(zoo: Path, word: str, message: str
 def test_a_card_of_another_version_is_named_with_the_way_out(zoo: Path) -> None:
     put(zoo, "llava-blind-mild")
     (put(zoo, "llava-blind-strong") / CARD).write_text("name: x\npath: .\ncolour: red\n")
-    with pytest.raises(ModelError, match=r"llava-blind-strong.*'colour'.*`harness zoo build` makes it anew"):
+    with pytest.raises(
+        ModelError, match=r"strong.*3: colour: unknown key.*`harness zoo build` makes it anew"
+    ):
         resolve(["zoo-faults"])
     assert len(built_models("zoo-faults/llava-blind-mild")) == 1
     assert resolve(["zoo/llava-healthy"])
