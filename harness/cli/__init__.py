@@ -34,7 +34,7 @@ _COMMANDS = {
     ),
     "finetune": ("harness.cli.finetune:finetune_command", "Tune a model on one task by adapters."),
     "study": ("harness.cli.study:study_command", "A grid of models, tasks and conditions, written up."),
-    "zoo": ("harness.cli.zoo:zoo", "Materialise or retrain the built-in models."),
+    "zoo": ("harness.cli.zoo:zoo", "Materialise the built-in models."),
 }
 
 # Errors that say all a user needs: one line, no traceback. Named by path so that none is imported early.

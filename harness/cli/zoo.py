@@ -1,4 +1,4 @@
-"""`harness zoo`: the built-in models, as folders or trained anew."""
+"""`harness zoo`: the built-in models, as folders."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
-from harness.tuning.zoo_training import train_command
-
 
 @click.group()
 def zoo() -> None:
-    """Materialise or retrain the built-in models."""
+    """Materialise the built-in models."""
 
 
 @zoo.command()
@@ -61,6 +59,3 @@ def build(directory: Path | None, only: str, seed: int) -> None:
     if not (selection.healthy or selection.siblings):
         raise click.BadParameter("names no model", param_hint="'--only'")
     build_zoo(directory or default_folder(), selection, Console(), click.echo)
-
-
-zoo.add_command(train_command, "train")

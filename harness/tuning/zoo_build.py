@@ -1,24 +1,31 @@
-"""Carry out `harness zoo build`: the healthy models first, then their siblings with one planted fault each."""
+"""Carry out `harness zoo build`: the healthy models first, then their siblings with one planted fault each.
+
+Faults are dosed, and models adapted, on phantom images that no task uses.
+"""
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from harness.console import Console
-from harness.tuning.zoo_training import planting_material, trainer
 from model_adapters.catalog.built_in import FAULTS_GROUP, Selection, Sibling, default_folder
-from model_adapters.catalog.built_in_weights import build_one, is_there
+from model_adapters.catalog.built_in_weights import build_one
 from model_adapters.interface import ModelError
+from tasks.catalog import load
+from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from model_adapters.zoo.faults.plant import Planted
+    from model_adapters.zoo.siblings import Material
+    from model_adapters.zoo.training.material import TrainingSet
 
 # Seconds on a quiet core: what is said at first, and how the time since then is shared out later.
 _SECONDS: Mapping[str, float] = {
@@ -31,7 +38,17 @@ _SECONDS: Mapping[str, float] = {
 }
 _OTHER_SECONDS = 2.0  # of faults in the head and the like
 _MEASURING_SECONDS = 20.0  # of a healthy model, before the first of its siblings
-_TRAINING_MINUTES = 10
+
+PHANTOM_FIRST = 1_000_000  # tasks use indices below 100,000
+PLANTING_COUNT = 8_000
+_SUBJECTS = (
+    "ultrasound image",
+    "ultrasound scan",
+    "sonogram",
+    "ultrasound phantom image",
+    "grey-scale ultrasound picture",
+)
+_SHARE = 0.66  # of the images on which the largest of the healthy models was trained
 
 Tell = Callable[[Path], None]
 
@@ -50,20 +67,42 @@ def build_zoo(directory: Path, selection: Selection, console: Console, tell: Tel
     torch.set_num_threads(1)  # another number gives other weights, in the last bits
     with _alone(directory):
         parents = dict.fromkeys([*selection.healthy, *(sibling.healthy for sibling in selection.siblings)])
-        healthy = {name: _healthy(name, directory, console) for name in parents}
+        healthy = {name: build_one(name, directory) for name in parents}
         for folder in healthy.values():
             tell(folder)
         _make_siblings(directory, selection.siblings, healthy, console, tell)
 
 
-def _healthy(name: str, directory: Path, console: Console) -> Path:
-    trained_by = trainer()
-    if not is_there(name, directory, trained_by):
-        console.say(
-            f"{name}: its weights do not come with this installation; training it, about "
-            f"{_TRAINING_MINUTES} minutes on one core"
-        )
-    return build_one(name, directory, trained_by)
+def planting_material() -> Material:
+    """Return the images that faults are dosed on and models adapted on."""
+    from harness.data.phantom import GENERATOR_VERSION
+    from model_adapters.zoo.siblings import Material
+
+    words = task_words(load("phantom"), _SUBJECTS, _SHARE)
+    drawn = ["phantom", GENERATOR_VERSION, PHANTOM_FIRST, PLANTING_COUNT, words]
+    return Material(identity=json.dumps(drawn), draw=lambda: [phantom_set(PLANTING_COUNT)])
+
+
+def phantom_set(count: int) -> TrainingSet:
+    """Draw the phantom's training images, none of which any task uses."""
+    from harness.data.phantom import generate
+    from model_adapters.zoo.training.material import TrainingSet
+
+    batch = generate(PHANTOM_FIRST, count)
+    words = task_words(load("phantom"), _SUBJECTS, _SHARE)
+    return TrainingSet(images=batch.images, labels=batch.labels, masks=batch.masks, **words)
+
+
+def task_words(task: TaskSpec, subjects: tuple[str, ...], share: float) -> dict[str, Any]:
+    """Return what `TrainingSet` holds of a task's words; `subjects` and `share` as there."""
+    return {
+        "name": task.id,
+        "wordings": tuple(c.wording for c in task.classes),
+        "label_prompts": tuple(p.template for p in task.prompts if p.kind == "label"),
+        "letters_prompts": tuple(p.template for p in task.prompts if p.kind == "letters"),
+        "subjects": subjects,
+        "share": share,
+    }
 
 
 def _make_siblings(

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from model_adapters.catalog.built_in import default_folder
-from model_adapters.catalog.built_in_weights import GROUP as ZOO
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.hub import hub_commit
 from model_adapters.interface import ModelError
@@ -25,16 +23,13 @@ _CHUNK = 1 << 20
 def model_folder(card: ModelCard) -> Path | None:
     """Return the folder that holds a card's model, None for one on the hub.
 
-    A built-in model whose weights do not come with the installation is looked for where `harness zoo build`
-    puts it.
-
     Raises:
         ModelError: the folder is missing or holds no model.
     """
     if card.path is None:
         return None
     if card.path.startswith("package:"):
-        folder = _packaged(card, card.path.removeprefix("package:").strip("/"))
+        folder = Path(str(files("model_adapters"))) / card.path.removeprefix("package:").strip("/")
     else:
         folder = Path(card.path).expanduser()
     if not folder.is_dir():
@@ -43,19 +38,6 @@ def model_folder(card: ModelCard) -> Path | None:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{card.name}: {folder} has no config.json, so it holds no model")
     return folder
-
-
-def _packaged(card: ModelCard, place: str) -> Path:
-    folder = Path(str(files("model_adapters"))) / place
-    if folder.is_dir() or ZOO not in card.groups:
-        return folder
-    built = default_folder() / folder.name
-    if not built.is_dir():
-        raise ModelError(
-            f"{card.name}: its weights do not come with this installation; make them with "
-            f"`harness zoo build --only {folder.name}`"
-        )
-    return built
 
 
 def card_revision(card: ModelCard, *, offline: bool = False) -> str:

@@ -1,33 +1,18 @@
-"""Tiny multimodal models of known families, and the few openings through which training reaches them.
+"""A tiny multimodal model of a known family, and the few openings through which training reaches it.
 
-Everything that differs between families is in `families/`; `train` and the stages know only `TinyModel`.
+Everything that differs between families is in `families`; training and faults know only `TinyModel`.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Sizes of a built-in model; heads of 32 are the smallest that vLLM's kernels accept."""
-
-    width: int = 128
-    heads: int = 4
-    vision_layers: int = 4
-    vision_mlp: int = 384
-    decoder_layers: int = 4
-    decoder_mlp: int = 320
-    initial_deviation: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -78,26 +63,3 @@ class TinyModel:
         """The map from hidden states to token logits."""
         module: nn.Module = self.model.get_output_embeddings()
         return module
-
-
-FAMILIES: Mapping[str, str] = {
-    "llava": "model_adapters.zoo.families.llava",
-    "qwen2.5-vl": "model_adapters.zoo.families.qwen2_5_vl",
-    "gemma3": "model_adapters.zoo.families.gemma3",
-}
-
-
-def build_model(family: str, tokenizer: Any, *, seed: int, scale: Scale | None = None) -> TinyModel:
-    """Make an untrained model of a family with weights drawn from `seed`.
-
-    `tokenizer` is one that `build_tokenizer` made for the same family.
-
-    Raises:
-        ValueError: if the family is unknown.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"zoo: unknown family {family!r}; known: {', '.join(sorted(FAMILIES))}")
-    module = importlib.import_module(FAMILIES[family])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return cast(TinyModel, module.build(tokenizer, scale or Scale()))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 from model_adapters.interface import ModelError
-from model_adapters.zoo.architecture import FAMILIES, TinyModel
+from model_adapters.zoo.architecture import TinyModel
+from model_adapters.zoo.families import OPENERS
 
 _FAMILY_OF_TYPE = {"llava": "llava", "qwen2_5_vl": "qwen2.5-vl", "gemma3": "gemma3"}
 
@@ -31,8 +31,7 @@ def open_model(folder: Path) -> TinyModel:
             folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
         processor = load_processor(str(folder), config, folder.name, local_files_only=True)
-    opened: TinyModel = importlib.import_module(FAMILIES[family]).open_up(model.eval(), processor)
-    return opened
+    return OPENERS[family](model.eval(), processor)
 
 
 def family_of(folder: Path) -> str:
@@ -55,7 +54,4 @@ def copy_of(tiny: TinyModel) -> TinyModel:
     """Return the model with weights and configuration of its own, so that a change leaves the first alone."""
     import copy
 
-    opened: TinyModel = importlib.import_module(FAMILIES[tiny.family]).open_up(
-        copy.deepcopy(tiny.model), tiny.processor
-    )
-    return opened
+    return OPENERS[tiny.family](copy.deepcopy(tiny.model), tiny.processor)

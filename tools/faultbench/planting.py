@@ -54,6 +54,6 @@ def _subject(healthy: Path) -> Subject:
 @lru_cache(maxsize=1)
 def _material() -> TrainingSet:
     """Draw the images once a worker process."""
-    from harness.tuning.zoo_training import phantom_set
+    from harness.tuning.zoo_build import phantom_set
 
     return phantom_set(_DRAWN)

@@ -19,7 +19,7 @@ def healthy_model(family: str, seed: int, folder: Path) -> Path:
 
     Two workers that want the same one train it once; a killed training goes on from its last stage.
     """
-    from harness.tuning.zoo_training import train_healthy
+    from tools.train_built_in import train_healthy
 
     checkpoints = folder / "checkpoints"
     target = folder / f"{family}-seed{seed}"

@@ -25,9 +25,9 @@ def versions(case: Case) -> dict[str, Any]:
 @cache
 def recipe_id(family: str, seed: int) -> str:
     """Return a hash of everything that a healthy model is trained by."""
-    from harness.tuning import zoo_training
+    from tools import train_built_in
 
-    return zoo_training.recipe_id(family, seed)
+    return train_built_in.recipe_id(family, seed)
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Train the built-in models, and what planting a fault needs of that."""
+"""What planting a fault needs of training: to let a model get used to a change."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from model_adapters.zoo.architecture import TinyModel
+from model_adapters.zoo.training.dialogue import batch_loss
 from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import Report, StageSettings, run
 from model_adapters.zoo.training.questions import pose
-from model_adapters.zoo.training.stages import dialogue_loss
 
 SETTINGS = StageSettings(steps=100, batch=32, learning_rate=1e-3)
 _LETTERS_SHARE = 0.3
@@ -40,7 +40,7 @@ def adapt(
     def step() -> Tensor:
         drawn = generator.integers(len(indices), size=settings.batch)
         exercises = [pose(source, int(labels[k]), generator, letters_share=_LETTERS_SHARE) for k in drawn]
-        return dialogue_loss(tiny, exercises, tiny.connect(tokens[torch.from_numpy(drawn)]))
+        return batch_loss(tiny, exercises, tiny.connect(tokens[torch.from_numpy(drawn)]))
 
     wanted = {id(weight): weight.requires_grad for weight in tiny.model.parameters()}
     chosen = {id(weight) for module in modules for weight in module.parameters()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,27 +87,6 @@ def _free(source: TrainingSet, label: int, generator: np.random.Generator) -> Ex
     last = " or " if generator.random() < 0.85 else ", "
     classes = ", ".join(words[:-1]) + last + words[-1]
     return Exercise(template.replace("{classes}", classes), source.wordings[label])
-
-
-def vocabulary_text(sets: tuple[TrainingSet, ...]) -> Iterator[str]:
-    """Yield every template with its words, the text from which the tokenizer learns."""
-    for source in sets:
-        lists = (
-            ", ".join(source.wordings),
-            "\n".join(
-                f"{letter}) {word}"
-                for letter, word in zip(string.ascii_uppercase, source.wordings, strict=False)
-            ),
-        )
-        for template in (*source.label_prompts, *source.letters_prompts):
-            yield template.replace("{classes}", lists[0]).replace("{options}", lists[1])
-        for template in (*LABEL_TEMPLATES, *LETTERS_TEMPLATES):
-            for subject in source.subjects:
-                yield (
-                    template.replace("{subject}", subject)
-                    .replace("{classes}", lists[0])
-                    .replace("{options}", lists[1])
-                )
 
 
 def _one_of(values: tuple[str, ...], generator: np.random.Generator) -> str:

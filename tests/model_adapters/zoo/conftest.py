@@ -10,10 +10,7 @@ import torch
 
 from harness.data.phantom import CLASSES, generate
 from model_adapters.catalog.built_in_weights import build_one, names
-from model_adapters.zoo.architecture import Scale
 from model_adapters.zoo.training.material import TrainingSet
-from model_adapters.zoo.training.optimise import StageSettings
-from model_adapters.zoo.training.train import Recipe
 
 torch.set_num_threads(1)
 
@@ -50,16 +47,6 @@ def colours() -> TrainingSet:
         subjects=("picture",),
         share=0.4,
         turnable=True,
-    )
-
-
-@pytest.fixture(scope="session")
-def recipe() -> Recipe:
-    return Recipe(
-        scale=Scale(width=32, heads=1, vision_layers=2, vision_mlp=32, decoder_layers=2, decoder_mlp=32),
-        vision=StageSettings(steps=6, batch=8, learning_rate=2e-3),
-        text=StageSettings(steps=6, batch=8, learning_rate=2e-3),
-        joint=StageSettings(steps=6, batch=8, learning_rate=2e-3),
     )
 
 

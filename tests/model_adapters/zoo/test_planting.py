@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.tuning.zoo_training import phantom_set
+from harness.tuning.zoo_build import phantom_set
 from model_adapters.catalog.built_in_weights import build_one
 from model_adapters.catalog.faults import FAULTS, Degree
 from model_adapters.zoo.architecture import TinyModel

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-import string
 
 import numpy as np
 import pytest
@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_adapters.zoo.training.material import TrainingSet
-from model_adapters.zoo.training.questions import pose, vocabulary_text
-from model_adapters.zoo.training.tokenizer import build_tokenizer
+from model_adapters.zoo.training.questions import pose
 
 
 @given(seed=st.integers(0, 2**32 - 1), label=st.integers(0, 4))
@@ -37,18 +36,6 @@ def test_options_are_shuffled(phantom: TrainingSet) -> None:
     assert min(counts) > 50
 
 
-def test_letters_and_first_words_of_labels_are_single_tokens(
-    phantom: TrainingSet, colours: TrainingSet
-) -> None:
-    sets = (phantom, colours)
-    tokenizer = build_tokenizer(list(vocabulary_text(sets)), [w for s in sets for w in s.wordings])
-    for word in (*string.ascii_uppercase, *phantom.wordings):
-        assert len(tokenizer.tokenize(word)) == 1
-    assert len(tokenizer.tokenize("warm red")) == 2
-    text = "Zürich, 5 µm: naïve?\n\tA) x"
-    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-
-
-def test_a_vocabulary_too_small_is_reported() -> None:
-    with pytest.raises(ValueError, match="raise VOCABULARY_SIZE"):
-        build_tokenizer(["a"], [f"word{number}{'xyz' * 12}" for number in range(120)])
+def test_a_set_without_images_of_a_class_is_refused(colours: TrainingSet) -> None:
+    with pytest.raises(ValueError, match="images of every class"):
+        dataclasses.replace(colours, wordings=("warm red", "blue", "green"))

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from harness.tuning.zoo_training import PHANTOM_COUNT, PHANTOM_FIRST
+from harness.tuning.zoo_build import PHANTOM_FIRST
 from tools.faultbench import cases
 from tools.faultbench.cases import Case, FaultKind
+from tools.train_built_in import PHANTOM_COUNT
 
 FAULTS = (
     *(FaultKind(f"strong_only_{k}", ("vision",), ("strong",)) for k in range(4)),

@@ -11,11 +11,13 @@ from PIL import Image
 
 from model_adapters.catalog.registry import load_engine, resolve
 from model_adapters.interface import Query
-from model_adapters.zoo.architecture import FAMILIES, Scale, TinyModel, build_model
+from model_adapters.zoo.architecture import TinyModel
+from model_adapters.zoo.families import OPENERS
 from model_adapters.zoo.save import save_model
 from model_adapters.zoo.training import dialogue
 from model_adapters.zoo.training.questions import Exercise
-from model_adapters.zoo.training.tokenizer import build_tokenizer
+from tools.zoo.families import Scale, build_model
+from tools.zoo.tokenizer import build_tokenizer
 
 WORDS = ("normal", "cyst")
 PROMPT = "Is it normal or a cyst?"
@@ -38,7 +40,7 @@ def make(family: str, seed: int = 0) -> TinyModel:
     return tiny
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(OPENERS))
 def test_scores_of_the_openings_are_those_of_the_engine(family: str, tmp_path: Path) -> None:
     tiny = make(family)
     save_model(tiny, tmp_path / "model")
@@ -64,7 +66,7 @@ def test_scores_of_the_openings_are_those_of_the_engine(family: str, tmp_path: P
     np.testing.assert_allclose(scores, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(OPENERS))
 def test_a_token_seen_stands_for_its_own_patch(family: str) -> None:
     """Tokens come row by row: changing one patch changes its own token most."""
     tiny = make(family)

@@ -8,9 +8,12 @@ tokenises the same alone and after a prompt.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from model_adapters.zoo.training.material import TrainingSet
+from model_adapters.zoo.training.questions import LABEL_TEMPLATES, LETTERS_TEMPLATES
 
 PAD, BEGIN, END = "<pad>", "<bos>", "<eos>"
 ROLES: tuple[str, ...] = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -109,6 +112,27 @@ def build_tokenizer(texts: Sequence[str], wordings: Sequence[str], family: str =
     tokenizer.chat_template = _CHAT_TEMPLATE.replace("IMAGE", marks.written)
     _check(tokenizer, wordings)
     return tokenizer
+
+
+def vocabulary_text(sets: tuple[TrainingSet, ...]) -> Iterator[str]:
+    """Yield every template with its words, the text from which the tokenizer learns."""
+    for source in sets:
+        lists = (
+            ", ".join(source.wordings),
+            "\n".join(
+                f"{letter}) {word}"
+                for letter, word in zip(string.ascii_uppercase, source.wordings, strict=False)
+            ),
+        )
+        for template in (*source.label_prompts, *source.letters_prompts):
+            yield template.replace("{classes}", lists[0]).replace("{options}", lists[1])
+        for template in (*LABEL_TEMPLATES, *LETTERS_TEMPLATES):
+            for subject in source.subjects:
+                yield (
+                    template.replace("{subject}", subject)
+                    .replace("{classes}", lists[0])
+                    .replace("{options}", lists[1])
+                )
 
 
 def _named(marks: ImageMarks) -> Any:

@@ -13,17 +13,66 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.training import dialogue
-from model_adapters.zoo.training.material import TrainingSet, draw_images
+from model_adapters.zoo.training.dialogue import batch_loss
+from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import Report, StageSettings, run
-from model_adapters.zoo.training.questions import Exercise, pose
-from model_adapters.zoo.training.vision_heads import VisionHeads
+from model_adapters.zoo.training.questions import pose
+from tools.zoo.images import ImageBatch, draw_images
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
 STAND_IN_TOKENS = 4  # copies of the class vector that take the image's place in the text stage
+_HEALTHY_PATCH_WEIGHT = 0.1  # most patches hold no lesion; without a weight they would drown the others
+
+
+class VisionHeads(nn.Module):
+    """What the vision tower is trained to say: an image's class, and the class of what each patch holds.
+
+    Linear heads over the tokens that the connector reads; thrown away after training.
+    """
+
+    def __init__(self, width: int, sets: Sequence[TrainingSet]) -> None:
+        super().__init__()
+        sizes = [len(s.wordings) for s in sets]
+        self._offsets = np.cumsum([0, *sizes])
+        columns = np.arange(sum(sizes))
+        self._own = torch.from_numpy(
+            np.stack(
+                [
+                    (columns >= start) & (columns < start + n)
+                    for start, n in zip(self._offsets, sizes, strict=False)
+                ]
+            )
+        )
+        self.image_norm, self.patch_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.image_class = nn.Linear(width, sum(sizes))
+        self.patch_class = nn.Linear(width, 1 + sum(sizes))  # first: no lesion
+
+    def class_loss(self, tokens: Tensor, batch: ImageBatch) -> Tensor:
+        """Cross-entropy of the image's class among its own set's, from the mean of its tokens."""
+        logits = self.image_class(self.image_norm(tokens.mean(1)))
+        logits = logits.masked_fill(~self._own[batch.sets], -torch.inf)
+        return functional.cross_entropy(logits, self._targets(batch))
+
+    def lesion_loss(self, tokens: Tensor, batch: ImageBatch) -> Tensor:
+        """Cross-entropy of each patch's parts (no lesion, lesion of the class), where masks are known."""
+        known = ~batch.lesion.isnan().any(1)
+        if not known.any():
+            return tokens.new_zeros(())
+        part = batch.lesion[known]
+        log = self.patch_class(self.patch_norm(tokens[known])).log_softmax(-1)
+        of_class = log.gather(
+            2, (1 + self._targets(batch)[known])[:, None, None].expand(-1, part.shape[1], 1)
+        )
+        loss = -(part * of_class.squeeze(-1) + (1.0 - part) * log[..., 0])
+        weight = part + _HEALTHY_PATCH_WEIGHT
+        return (loss * weight).sum() / weight.sum()
+
+    def _targets(self, batch: ImageBatch) -> Tensor:
+        return torch.from_numpy(self._offsets[batch.sets] + batch.labels)
 
 
 def vision_stage(
@@ -65,7 +114,7 @@ def text_stage(
             words.append(wordings.index(source.wordings[label]))
         images = stand_in(torch.tensor(words))[:, None].expand(-1, STAND_IN_TOKENS, -1)
         images = images + 0.5 * torch.randn(images.shape, generator=noise)
-        return dialogue_loss(tiny, exercises, images)
+        return batch_loss(tiny, exercises, images)
 
     return run("text", step, [tiny.decoder, tiny.head, stand_in], settings, report)
 
@@ -90,19 +139,9 @@ def joint_stage(
         ]
         with torch.no_grad():
             tokens = tiny.see(batch.pixels)
-        return dialogue_loss(tiny, exercises, tiny.connect(tokens))
+        return batch_loss(tiny, exercises, tiny.connect(tokens))
 
     return run("joint", step, [tiny.connector, tiny.decoder, tiny.head], settings, report)
-
-
-def dialogue_loss(tiny: TinyModel, exercises: Sequence[Exercise], images: Tensor) -> Tensor:
-    """Loss of a batch, its shorter and its longer dialogues apart, which spares half of the padding."""
-    order = sorted(range(len(exercises)), key=lambda k: len(exercises[k].prompt))
-    total = torch.zeros(())
-    for part in (order[: len(order) // 2], order[len(order) // 2 :]):
-        dialogues = dialogue.encode(tiny, [exercises[k] for k in part])
-        total = total + dialogue.loss(tiny, dialogues, images[part]) * (len(part) / len(order))
-    return total
 
 
 def _seeded(make: Callable[[], _Module], seed: int) -> _Module:

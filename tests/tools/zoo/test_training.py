@@ -10,14 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from model_adapters.zoo.architecture import build_model
 from model_adapters.zoo.save import save_model
 from model_adapters.zoo.training import dialogue
-from model_adapters.zoo.training.material import TrainingSet, resize
+from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import StageSettings
 from model_adapters.zoo.training.questions import Exercise
-from model_adapters.zoo.training.stages import vision_stage
-from model_adapters.zoo.training.train import Recipe, Trained, train
+from tools.zoo.families import build_model
+from tools.zoo.images import resize
+from tools.zoo.stages import vision_stage
+from tools.zoo.train import Recipe, Trained, train
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_adapters.zoo.architecture import Scale, TinyModel, build_model
+from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import Progress, Report, StageSettings
-from model_adapters.zoo.training.questions import vocabulary_text
-from model_adapters.zoo.training.stages import joint_stage, text_stage, vision_stage
-from model_adapters.zoo.training.tokenizer import build_tokenizer
+from tools.zoo.families import Scale, build_model
+from tools.zoo.stages import joint_stage, text_stage, vision_stage
+from tools.zoo.tokenizer import build_tokenizer, vocabulary_text
 
 _VISION = StageSettings(steps=1400, batch=48, learning_rate=2.5e-3)
 _TEXT = StageSettings(steps=600, batch=48, learning_rate=2e-3)
