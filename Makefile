@@ -6,13 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_VLLM := .venv-vllm
 VENV_LMEVAL := .venv-lmeval
-# Tests of what becomes of a result: its scores, boards, comparison, reports, the hub, lm-eval.
-RECORD_TESTS := tests/leaderboard tests/harness/report tests/harness/exchange tests/harness/lm_eval \
-	tests/harness/run/test_collect.py tests/harness/data/test_layout_hub.py
-# Tests that train, or go over several models: built-in and foreign ones, faults, cards, references, tuning, studies.
-MODEL_TESTS := tests/model_adapters/zoo tests/tools tests/model_adapters/cards tests/model_adapters/engines/classifier \
-	tests/model_adapters/finetune tests/harness/tuning tests/harness/study tests/harness/run/test_references.py \
-	tests/harness/run/test_foreign_model.py tests/harness/watch
+PYTEST := -m pytest -n 2 --dist loadfile
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -25,7 +19,7 @@ help:
 	@echo "make test-models  those that train or go over several models: planted faults, cards, references, tuning, studies"
 	@echo "make test-record  those of what becomes of a result: scores, boards, comparison, reports, hub, lm-eval"
 	@echo "make test-browser  the board and the report in a real Chromium, which must be installed"
-	@echo "make test-all  these four"
+	@echo "make test-all  these four, in one run"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
 	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
@@ -45,19 +39,21 @@ demo: $(STAMP)
 	$(BIN)/harness eval --tasks phantom --models zoo/llava-healthy --output results
 	$(BIN)/harness report results/*/phantom
 
+# tests/conftest.py says which test is of which kind.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(addprefix --ignore=,$(RECORD_TESTS) $(MODEL_TESTS))
+	$(BIN)/python $(PYTEST) -m "not (models or record or browser or slow)"
 
 test-models: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(MODEL_TESTS)
+	$(BIN)/python $(PYTEST) -m "models and not (browser or slow)"
 
 test-record: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser" $(RECORD_TESTS)
+	$(BIN)/python $(PYTEST) -m "record and not (browser or slow)"
 
 test-browser: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not slow" $(RECORD_TESTS)
+	$(BIN)/python $(PYTEST) -m "browser and not slow"
 
-test-all: test test-models test-record test-browser
+test-all: $(STAMP)
+	$(BIN)/python $(PYTEST) -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+# The kind of a test, by where it lies; what is named nowhere is of running models. `make help` says what each is.
+KINDS = {
+    "models": (
+        "model_adapters/cards",
+        "model_adapters/engines/classifier",
+        "model_adapters/finetune",
+        "model_adapters/zoo",
+        "harness/run/test_foreign_model.py",
+        "harness/run/test_references.py",
+        "harness/study",
+        "harness/tuning",
+        "harness/watch",
+        "tools",
+    ),
+    "record": (
+        "leaderboard",
+        "harness/data/test_layout_hub.py",
+        "harness/exchange",
+        "harness/lm_eval",
+        "harness/report",
+        "harness/run/test_collect.py",
+    ),
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,3 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = TemporaryDirectory(prefix="modules-")
     os.environ["HF_MODULES_CACHE"] = folder.name
     config.add_cleanup(folder.cleanup)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its kind."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        for kind, places in KINDS.items():
+            if any(place.is_relative_to(folder) for folder in places):
+                item.add_marker(kind)

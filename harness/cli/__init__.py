@@ -1,4 +1,4 @@
-"""The command line. Each command lives in a file of its own and is imported when it is used."""
+"""The command line: a command's file is imported when the command is used."""
 
 from __future__ import annotations
 
