@@ -18,7 +18,7 @@ from model_adapters.interface import ModelError
 from model_adapters.support.device_memory import DeviceMemory, device_memory
 
 # What an engine needs beside the project's own dependencies: the module, and the extra that installs it.
-_EXTRAS: Mapping[str, tuple[str, str]] = {"vllm": ("vllm", "vllm"), "openai": ("httpx2", "api")}
+_EXTRAS: Mapping[str, tuple[str, str]] = {"vllm": ("vllm", "vllm"), "openai": ("openai", "api")}
 
 # Engines that hold the model in this machine's memory.
 _LOCAL = ("transformers", "vllm", "vision_head")

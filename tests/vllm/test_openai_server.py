@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from model_adapters.catalog.card import ModelCard, PromptSettings
 from model_adapters.catalog.registry import load_engine
-from model_adapters.engines.openai.client import Client
+from model_adapters.engines.openai.client import Client, server_settings
 from model_adapters.engines.openai.engine import OpenAIEngine
-from model_adapters.engines.openai.handshake import meet
-from model_adapters.engines.openai.settings import server_settings
+from model_adapters.engines.openai.protocol import detect_server
 from model_adapters.interface import Query
 from tests.model_adapters.tiny.plain import PlainModel, picture, plain_model
 
@@ -120,9 +120,9 @@ def test_greedy_texts_are_those_of_transformers(engine, vllm_server):
 def test_the_most_likely_tokens_alone_give_the_same_probabilities(vllm_server):
     """As a server without vLLM's own requests would be read: by strings, from the tokens that it names."""
     client = Client(server_settings(card(vllm_server), arguments(vllm_server)))
-    server = client.run(meet(client, scores=True))
+    server = client.run(partial(detect_server, client, scores=True))
     engine = OpenAIEngine(
-        card(vllm_server), client, replace(server, dialect=replace(server.dialect, tokens=False))
+        card(vllm_server), client, replace(server, capabilities=replace(server.capabilities, tokens=False))
     )
     plain = plain_model(vllm_server.folder, vllm_server.model)
     query = queries("A", "B")[0]

@@ -13,19 +13,23 @@ from functools import partial
 from typing import Any, TypeVar
 
 from model_adapters.catalog.card import ModelCard
-from model_adapters.engines.openai.client import Client, RequestFailed
-from model_adapters.engines.openai.handshake import GREY, Server, meet
-from model_adapters.engines.openai.label_scores import begins_another, score_labels
+from model_adapters.engines.openai.client import Client, RequestFailed, server_settings
+from model_adapters.engines.openai.label_scores import (
+    TokenScorer,
+    label_that_begins_another,
+    score_by_strings,
+)
 from model_adapters.engines.openai.protocol import (
+    GREY,
+    Server,
+    chat_request,
+    detect_server,
+    image_url,
     messages,
-    picture,
+    prefill_options,
     read_text,
     read_top,
-    request,
-    turn_options,
 )
-from model_adapters.engines.openai.settings import server_settings
-from model_adapters.engines.openai.token_scores import TokenScores
 from model_adapters.interface import (
     Abilities,
     Generation,
@@ -47,11 +51,11 @@ Value = TypeVar("Value")
 
 
 def load(card: ModelCard, options: LoadOptions) -> OpenAIEngine:
-    """Meet a card's server; see `registry.load_engine`. Device, dtype and batches are the server's own.
+    """Reach a card's server; see `registry.load_engine`. Device, dtype and batches are the server's own.
 
-    `model_args` may hold what `openai_settings.KNOWN` lists: base_url, model, api_key_env, timeout (seconds),
+    `model_args` may hold what `client.ARGUMENTS` lists: base_url, model, api_key_env, timeout (seconds),
     attempts, concurrency, backoff (seconds before the first retry), top_logprobs, prefill (yes: the server
-    goes on with a begun answer), input_price and output_price with currency, system, answer_prefix and
+    continues a prefilled answer), input_price and output_price with currency, system, answer_prefix and
     label_prefix.
 
     Raises:
@@ -62,7 +66,7 @@ def load(card: ModelCard, options: LoadOptions) -> OpenAIEngine:
         raise ModelError(f"{card.name}: --offline, but the server at {settings.base_url} is on the network")
     client = Client(settings)
     try:
-        server = client.run(meet(client, scores=card.headline == "scores"))
+        server = client.run(partial(detect_server, client, scores=card.headline == "scores"))
         return OpenAIEngine(card, client, server)
     except BaseException:
         client.close()
@@ -75,14 +79,14 @@ class OpenAIEngine:
     def __init__(self, card: ModelCard, client: Client, server: Server) -> None:
         self.card = card
         self._client, self._server = client, server
-        self._settings, self._dialect = client.settings, server.dialect
-        if self._settings.prompt.answer_prefix and not self._dialect.prefill:
+        self._settings, self._capabilities = client.settings, server.capabilities
+        if self._settings.prompt.answer_prefix and not self._capabilities.prefill:
             raise ModelError(
                 f"{card.name}: the server does not go on with a begun answer, as prompt.answer_prefix "
                 f"{self._settings.prompt.answer_prefix!r} needs; set it to nothing, or add --model-args "
                 "prefill=yes for a server that does without saying so"
             )
-        self._by_tokens = TokenScores(client, server.dialect)
+        self._by_tokens = TokenScorer(client, server.capabilities)
         self.description = self._describe()
 
     @property
@@ -100,7 +104,7 @@ class OpenAIEngine:
 
         `raw` and `normalised` are equal: log p of a label's tokens up to the first that no other label of
         the query has. They compare within a query alone. A server that tells its tokens, as vLLM does, gives
-        the model's own value of each; any other the most likely tokens, read by `openai_labels`.
+        the model's own value of each; any other the most likely tokens, read by `label_scores`.
 
         Raises:
             ModelError: labels cannot be told apart, the key is not accepted, or the server is gone.
@@ -132,7 +136,7 @@ class OpenAIEngine:
     def _ask_each(
         self, queries: Sequence[Query], ask: Callable[[Query], Awaitable[Value]]
     ) -> list[Value | RequestFailed]:
-        return self._client.run(self._each_or_gone(queries, ask))
+        return self._client.run(partial(self._each_or_gone, queries, ask))
 
     async def _each_or_gone(
         self, queries: Sequence[Query], ask: Callable[[Query], Awaitable[Value]]
@@ -142,7 +146,7 @@ class OpenAIEngine:
         It is there if it answers the same kind of question about a grey picture. Else what failed would be
         filed as the model's errors, and the rest of the run after it.
         """
-        results = await self._client.each(queries, ask)
+        results = await self._client.map(ask, queries)
         failed = [(q, r) for q, r in zip(queries, results, strict=True) if isinstance(r, RequestFailed)]
         doubtful = next(((q, r) for q, r in failed if r.kind != "refused"), None)
         if doubtful is None:
@@ -160,46 +164,48 @@ class OpenAIEngine:
         return results
 
     async def _score(self, query: Query) -> LabelScores:
-        url = await asyncio.to_thread(picture, query.image)
-        if self._dialect.tokens:
+        url = await asyncio.to_thread(image_url, query.image)
+        if self._capabilities.tokens:
             return await self._by_tokens.score(query, url)
-        if pair := begins_another(query.labels):
+        if pair := label_that_begins_another(query.labels):
             raise ModelError(
                 f"{self.card.name}: label {pair[0]!r} begins label {pair[1]!r}, and this server's "
                 "log-probabilities cannot tell them apart; headline: generated on the card needs no scores"
             )
-        options = {"logprobs": True, "top_logprobs": self._dialect.top_logprobs}
+        options = {"logprobs": True, "top_logprobs": self._capabilities.top_logprobs}
         prompt = self._settings.prompt
         labels = [(prompt.label_prefix or "").lstrip() + label for label in query.labels]
 
         async def tokens_after(text: str) -> list[tuple[str, float]]:
-            body = self._body(query, url, prompt.answer_prefix + text, max_tokens=1, **options)
-            return await self._chat(body, read_top)
+            return await self._chat(
+                query, url, prompt.answer_prefix + text, read_top, max_tokens=1, **options
+            )
 
-        return await score_labels(labels, tokens_after, can_follow=self._dialect.prefill)
+        return await score_by_strings(labels, tokens_after, can_follow=self._capabilities.prefill)
 
     async def _write(self, query: Query, *, max_new_tokens: int) -> Generation:
-        url = await asyncio.to_thread(picture, query.image)
+        url = await asyncio.to_thread(image_url, query.image)
         options: dict[str, Any] = {}
-        if self._dialect.penalty:  # else a model's own recommendation would be applied
+        if self._capabilities.penalty:  # else a model's own recommendation would be applied
             options["repetition_penalty"] = self.card.generation.repetition_penalty
         prefix = self._settings.prompt.answer_prefix
-        body = self._body(query, url, prefix, max_tokens=max_new_tokens, **options)
-        return await self._chat(body, read_text)
+        return await self._chat(query, url, prefix, read_text, max_tokens=max_new_tokens, **options)
 
-    def _body(self, query: Query, url: str, begun: str, *, max_tokens: int, **options: Any) -> dict[str, Any]:
-        turns = messages(self._settings.prompt, query.prompt, url, begun)
-        return request(
-            self._settings.endpoint.model,
-            self._dialect,
-            turns,
-            max_tokens=max_tokens,
-            **turn_options(begun),
-            **options,
-        )
-
-    async def _chat(self, body: dict[str, Any], read: Callable[[Any], Value]) -> Value:
-        return await self._client.ask("POST", f"{self._settings.base_url}/chat/completions", body, read)
+    async def _chat(
+        self,
+        query: Query,
+        url: str,
+        prefill: str,
+        read: Callable[[Any], Value],
+        *,
+        max_tokens: int,
+        **options: Any,
+    ) -> Value:
+        settings = self._settings
+        asked = messages(settings.prompt, query.prompt, url, prefill)
+        options |= prefill_options(prefill)
+        body = chat_request(settings.model, self._capabilities, asked, max_tokens=max_tokens, **options)
+        return await self._client.ask(f"{settings.base_url}/chat/completions", body, read)
 
     def _no_scores(self) -> str:
         if self.card.headline == "generated":
@@ -207,12 +213,12 @@ class OpenAIEngine:
         return "the server gives no log-probabilities; headline: generated on the card judges the model by its text"
 
     def _describe(self) -> ModelDescription:
-        dialect = self._dialect
-        scores = "tokens" if dialect.tokens else "top_logprobs" if dialect.top_logprobs else None
+        capabilities = self._capabilities
+        scores = "tokens" if capabilities.tokens else "top_logprobs" if capabilities.top_logprobs else None
         return ModelDescription(
             name=self.card.name,
             hub_id=self.card.hub_id,
-            revision=f"server:{self._server.says}",
+            revision=f"server:{self._server.revision}",
             architecture=self.card.architecture or "unknown (server)",
             parameters=0,
             engine="openai",
@@ -220,12 +226,12 @@ class OpenAIEngine:
             device="server",
             fingerprint={
                 "adapter_version": ADAPTER_VERSION,
-                "model": self._settings.endpoint.model,
+                "model": self._settings.model,
                 "software": self._server.software,
                 "label_scores": scores,
-                "top_logprobs": dialect.top_logprobs,
-                "prefill": dialect.prefill,
-                "greedy": dialect.temperature,
+                "top_logprobs": capabilities.top_logprobs,
+                "prefill": capabilities.prefill,
+                "greedy": capabilities.temperature,
                 "prompt": self._settings.prompt.model_dump(),
             },
             abilities=Abilities(label_scores=scores is not None, generation=True, reads_prompts=True),
@@ -235,7 +241,7 @@ class OpenAIEngine:
     def _not_sent(self) -> tuple[str, ...]:
         """Say which of the card's settings the server does not hear of."""
         card, found = self.card, []
-        if card.generation.repetition_penalty != 1 and not self._dialect.penalty:
+        if card.generation.repetition_penalty != 1 and not self._capabilities.penalty:
             found.append("generation.repetition_penalty")
         if card.prompt.chat_template is not None:
             found.append("prompt.chat_template")

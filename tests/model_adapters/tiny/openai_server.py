@@ -31,7 +31,7 @@ Colour = tuple[int, int, int]
 FAULTS = (
     *("timeout", "trickle", "close", "garbage", "truncated", "no-choices", "empty-choices", "null-content"),
     *("no-logprobs", "malformed-logprobs", "nan-logprob", "infinite-logprob", "positive-logprob"),
-    *("400", "401", "403", "404", "429", "429-retry-after", "500", "503"),
+    *("307", "400", "401", "403", "404", "429", "429-retry-after", "500", "503"),
 )
 OTHER = 0.1  # of the probability goes to tokens that begin no answer
 SOFTNESS = 30.0  # colour distance that divides a probability by e
@@ -68,6 +68,7 @@ class Asked:
     image: Image.Image | None
     key: str | None
     at: float
+    headers: Mapping[str, str]
 
 
 @dataclass
@@ -99,6 +100,7 @@ class Behaviour:
     states_usage: bool = True
     fingerprint: str | None = "fp_1"
     retry_after: str = "1"
+    redirects_to: str = ""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -183,7 +185,7 @@ def _handler(server: ColourServer) -> type[BaseHTTPRequestHandler]:
             return
 
         def do_GET(self) -> None:
-            server.asked.append(Asked(self.path, None, None, self._key(), time.monotonic()))
+            server.asked.append(self._asked(None, None))
             does = server.behaviour
             if self._is_refused():
                 return None
@@ -196,7 +198,7 @@ def _handler(server: ColourServer) -> type[BaseHTTPRequestHandler]:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             body = json.loads(raw)
             image = _image(body)
-            server.asked.append(Asked(self.path, body, image, self._key(), time.monotonic()))
+            server.asked.append(self._asked(body, image))
             if self.path != "/v1/chat/completions":
                 return self._say(404, {"error": {"message": f"no {self.path} here"}})
             if self._is_refused():
@@ -238,6 +240,8 @@ def _handler(server: ColourServer) -> type[BaseHTTPRequestHandler]:
                 sent = f"{self._key()} {raw[250:400].decode()} of {raw[:200].decode()}"
                 said = {"error": {"message": f"no: {sent}"}}
                 extra = {"Retry-After": server.behaviour.retry_after} if fault.endswith("after") else {}
+                if fault == "307":
+                    extra = {"Location": server.behaviour.redirects_to}
                 self._send(int(fault[:3]), json.dumps(said).encode(), extra)
             else:
                 return False
@@ -262,6 +266,10 @@ def _handler(server: ColourServer) -> type[BaseHTTPRequestHandler]:
                 return False
             self._say(401, {"error": {"message": f"Incorrect API key provided: {self._key()}"}})
             return True
+
+        def _asked(self, body: Any, image: Image.Image | None) -> Asked:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            return Asked(self.path, body, image, self._key(), time.monotonic(), headers)
 
         def _key(self) -> str | None:
             header = self.headers.get("Authorization")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 
 import pytest
 
 from model_adapters.catalog.registry import load_engine
-from model_adapters.engines.openai.protocol import picture
+from model_adapters.engines.openai.protocol import image_url
 from model_adapters.interface import ModelError
 from tests.model_adapters.engines.openai.asking import (
     CARD,
@@ -74,6 +75,20 @@ def test_a_fault_that_passes_costs_one_more_request_and_no_answer(
         assert one.raw == pytest.approx(expected(image))
     assert len(server.asked) - before == 5
     assert (engine.usage.failures, engine.usage.retries) == (0, 1)
+
+
+@pytest.mark.parametrize("faults", [("garbage", "500"), ("500", "no-logprobs")])
+def test_faults_of_several_kinds_share_the_attempts(
+    start: Start, connect: Connect, faults: tuple[str, str]
+) -> None:
+    server = start()
+    engine = connect(server, attempts=str(ATTEMPTS))
+    image = pictures(1)[0]
+    server.misbehave(faults[0], image, times=1)
+    server.misbehave(faults[1], image)
+    before = len(server.asked)
+    assert engine.score(queries_of([image, *pictures(3)[1:]])).scores[0].error
+    assert requests_about(server, image, before) == ATTEMPTS
 
 
 @pytest.mark.parametrize("fault", [*AGAIN, "null-content", "400"])
@@ -229,9 +244,66 @@ def test_the_key_and_the_picture_are_in_no_message_and_no_description(
     everything = said + repr(engine.description) + str(engine.description.fingerprint) + caplog.text
     everything += repr(engine._client.settings)
     assert SECRET not in everything
-    pixels = picture(image).partition("base64,")[2]
+    pixels = image_url(image).partition("base64,")[2]
     assert not any(pixels[i : i + 12] in everything for i in range(len(pixels) - 11))
     assert "127.0.0.1" not in str(engine.description.fingerprint)
+
+
+def test_no_redirect_is_followed_and_so_none_takes_the_key(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    other = start()
+    server = start(redirects_to=f"{other.base_url}/chat/completions")
+    engine = connect(server, api_key_env="SOME_KEY")
+    images = pictures(2)
+    server.misbehave("307", images[0])
+    scores = engine.score(queries_of(images)).scores
+    assert "the server answered 307" in (scores[0].error or "")
+    assert scores[1].error is None
+    assert other.asked == []
+
+
+def test_no_proxy_leads_to_this_machine_and_the_environments_to_others(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, server = start(), start()
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.base_url.removesuffix("/v1"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert connect(server).score(queries_of(pictures(1))).scores[0].error is None
+    assert proxy.asked == []
+    with pytest.raises(ModelError):
+        connect(server, base_url="http://models.invalid/v1", attempts="1")
+    assert proxy.asked[0].path == "http://models.invalid/v1/models"
+
+
+def test_nothing_but_the_key_is_taken_from_the_environment(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, f"other-{name}")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Clinic: other-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://models.invalid/v1")
+    server = start()
+    connect(server, api_key_env="SOME_KEY").score(queries_of(pictures(2)))
+    assert server.asked
+    for asked in server.asked:
+        assert asked.headers["authorization"] == f"Bearer {SECRET}"
+        assert not any("other-" in value for value in asked.headers.values())
+    monkeypatch.delenv("OPENAI_API_KEY")
+    connect(server)
+    assert server.asked[-1].key is None
+
+
+def test_without_the_library_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("model_adapters.engines.openai.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ModelError, match=r"pip install 'mllm-harness\[api\]'"):
+        load_engine(CARD, engine="openai", model_args={"base_url": "http://h/v1"})
 
 
 def test_a_missing_key_is_named_and_the_default_one_stays_where_it_is_safe(
@@ -244,7 +316,7 @@ def test_a_missing_key_is_named_and_the_default_one_stays_where_it_is_safe(
         connect(server, api_key_env="SOME_KEY")
     connect(server)
     assert server.asked[-1].key == SECRET
-    from model_adapters.engines.openai.settings import server_settings
+    from model_adapters.engines.openai.client import server_settings
 
     card = CARD
     assert server_settings(card, {"base_url": "https://a.example/v1"}).key == SECRET

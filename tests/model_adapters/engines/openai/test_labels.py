@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_adapters.engines.openai.label_scores import NEGLIGIBLE, begins_another, score_labels
-from model_adapters.engines.openai.token_tree import label_tree, way_to
+from model_adapters.engines.openai.label_scores import (
+    NEGLIGIBLE,
+    label_that_begins_another,
+    label_tree,
+    prefill_for,
+    score_by_strings,
+)
 from model_adapters.interface import LabelScores
 
 LETTERS = st.text("abc", min_size=1, max_size=4)
-LABELS = st.lists(LETTERS, min_size=2, max_size=5, unique=True).filter(lambda x: begins_another(x) is None)
+LABELS = st.lists(LETTERS, min_size=2, max_size=5, unique=True).filter(
+    lambda x: label_that_begins_another(x) is None
+)
 TOKENS = st.text(" abcd", max_size=5)
 
 
@@ -23,7 +30,7 @@ def score(labels: Sequence[str], tokens: dict[str, list[tuple[str, float]]], fol
     async def after(text: str) -> list[tuple[str, float]]:
         return tokens[text]
 
-    return asyncio.run(score_labels(labels, after, can_follow=follow))
+    return asyncio.run(score_by_strings(labels, after, can_follow=follow))
 
 
 @given(LABELS, st.lists(st.tuples(TOKENS, st.floats(0.001, 1)), min_size=1, max_size=12))
@@ -139,7 +146,7 @@ def test_the_way_behind_a_labels_first_tokens_writes_exactly_these() -> None:
         return "".join({v: k for k, v in letters.items()}[t] for t in tokens)
 
     def way(*path: int) -> tuple[str, tuple[int, ...]] | None:
-        found = asyncio.run(way_to(path, written, tokens_of))
+        found = asyncio.run(prefill_for(path, written, tokens_of))
         return None if found is None else (found.text, found.forced)
 
     assert way() == ("", ())
