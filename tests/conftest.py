@@ -24,7 +24,7 @@ KINDS = {
     ),
     "record": (
         "leaderboard",
-        "harness/data/test_layout_hub.py",
+        "harness/data/layouts/test_hub.py",
         "harness/exchange",
         "harness/lm_eval",
         "harness/report",

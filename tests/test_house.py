@@ -15,9 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("tasks", "model_adapters", "probes", "leaderboard", "harness")
-ENTRIES = 12  # of Python in a folder, beside what Python or pytest looks for by name
+ENTRIES = 12  # of Python in a folder
 LINES = 600
-BESIDE = ("__init__.py", "__main__.py", "conftest.py")
 GUIDE = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "```text\n", "```\n"
 
@@ -31,8 +30,13 @@ def folders(*tops: str) -> Iterator[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the files and folders of Python in a folder, in order."""
-    inside = (path for path in folder.iterdir() if path.name not in BESIDE)
+    """Return the files and folders of Python in a folder, in order; without what Python looks for by name.
+
+    Among tests, what they are made with is not counted either.
+    """
+    inside = [path for path in folder.iterdir() if not path.name.startswith("__")]
+    if folder.is_relative_to(ROOT / "tests"):
+        inside = [path for path in inside if path.is_dir() or path.name.startswith("test_")]
     return sorted(
         path
         for path in inside

@@ -96,7 +96,6 @@ def test_what_cannot_be_asked_is_refused_by_name(models: Mapping[str, Path], exp
         HarnessLM("zoo")
 
 
-@pytest.mark.slow
 def test_the_command_line_of_lm_eval_knows_the_name(exported: Path, tmp_path: Path) -> None:
     done = harness(
         *("run", "--model", "harness", "--model_args", "model=zoo/llava-healthy", "--device", "cpu"),

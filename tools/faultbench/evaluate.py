@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.faultbench.cases import Case, baseline
-from tools.faultbench.kept import is_kept, keep, unpacked
-from tools.faultbench.results import Result
+from tools.faultbench.cases import Case, baseline, recipe_id, versions
+from tools.faultbench.results import Result, is_kept, keep, unpacked
 from tools.faultbench.schedule import CaseError
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class Bench:
     def __call__(self, case: Case, key: str) -> Result:
         """Evaluate and judge a case; one that was kept before is judged alone."""
         from tools.faultbench.judging import judge
-        from tools.faultbench.versions import versions
 
         seconds: dict[str, float] = {}
         folder = self.kept(key)
@@ -67,7 +65,6 @@ class Bench:
 
     def _run(self, case: Case, key: str) -> dict[str, float]:
         from tools.faultbench.subjects import case_model, healthy_model
-        from tools.faultbench.versions import recipe_id
 
         scratch = self.scratch(key)
         scratch.mkdir(parents=True, exist_ok=True)

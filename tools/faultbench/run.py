@@ -40,12 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from tools.faultbench.cases import all_cases
+    from tools.faultbench.cases import all_cases, keys_of
     from tools.faultbench.evaluate import Bench
-    from tools.faultbench.planting import fault_kinds
     from tools.faultbench.results import ResultsFile
     from tools.faultbench.schedule import run_cases, with_needs
-    from tools.faultbench.versions import keys_of
+    from tools.faultbench.subjects import fault_kinds
 
     cases = all_cases(fault_kinds())
     keys = keys_of(cases)
@@ -67,7 +66,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _rejudge(chosen: argparse.Namespace, *, stale_only: bool = False) -> int:
-    from tools.faultbench.rejudge import rejudge
+    from tools.faultbench.judging import rejudge
     from tools.faultbench.results import ResultsFile
 
     changed = rejudge(
@@ -81,8 +80,8 @@ def _rejudge(chosen: argparse.Namespace, *, stale_only: bool = False) -> int:
 def _table(chosen: argparse.Namespace) -> int:
     from tools.faultbench.cases import all_cases
     from tools.faultbench.figure import detection_svg
-    from tools.faultbench.planting import fault_kinds
     from tools.faultbench.results import ResultsFile
+    from tools.faultbench.subjects import fault_kinds
     from tools.faultbench.table import page
 
     results = list(ResultsFile(_results(chosen)).read().values())
@@ -102,7 +101,7 @@ def _table(chosen: argparse.Namespace) -> int:
 
 def _list(chosen: argparse.Namespace) -> int:
     from tools.faultbench.cases import all_cases
-    from tools.faultbench.planting import fault_kinds
+    from tools.faultbench.subjects import fault_kinds
 
     for case in all_cases(fault_kinds()):
         if fnmatch.fnmatch(case.name, chosen.only):

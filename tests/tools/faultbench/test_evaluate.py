@@ -17,12 +17,10 @@ from leaderboard.scoring.verdict import record_diagnosis
 from model_adapters.catalog.built_in_weights import build_one
 from model_adapters.engines.classifier import reference
 from tools.faultbench import judging
-from tools.faultbench.cases import Case, Draw, baseline
+from tools.faultbench.cases import Case, Draw, baseline, keys_of, recipe_id
 from tools.faultbench.evaluate import Bench
-from tools.faultbench.kept import unpacked
-from tools.faultbench.rejudge import rejudge
-from tools.faultbench.results import Result, ResultsFile
-from tools.faultbench.versions import keys_of, recipe_id
+from tools.faultbench.judging import rejudge
+from tools.faultbench.results import Result, ResultsFile, unpacked
 
 DRAW = Draw(7, train=120, val=60, test=80)
 HEALTHY = Case("healthy", "healthy", "none", "llava", 0, DRAW, ("healthy",))

@@ -28,7 +28,7 @@ datasets = pytest.importorskip("datasets", reason="the extra `hub` is not instal
 
 SPLITS = {"train": {"split": "train"}, "val": {"split": "validation"}, "test": {"split": "test"}}
 SIZES = {"train": 8, "validation": 4, "test": 4}
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def hub_source(**changes: Any) -> dict[str, Any]:
