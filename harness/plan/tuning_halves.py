@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.data.dataset import DataError, Dataset, Sample
@@ -16,7 +16,6 @@ from harness.data.splits import cap_train, halve
 from leaderboard.record.record import TuningPart
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.tuned import TunedImages, TunedModel, tuned_by
-from tasks.spec import TaskSpec
 
 ALL = 2**31  # more training images than any task has: the halves are those of the whole split
 
@@ -38,28 +37,17 @@ def tuning_halves(dataset: Dataset) -> Halves:
     return Halves(tuple(tuning), tuple(probing))
 
 
-def without_tuned_images(
-    card: ModelCard,
-    task: TaskSpec,
-    load: Callable[[int | None], Dataset],
-    max_train: int | None,
-    *,
-    probing_half: bool = False,
-) -> Dataset:
-    """Load a task's data for a model: of one that was tuned here, the half of train that it was not tuned on.
+def without_tuned_images(dataset: Dataset, card: ModelCard, max_train: int | None) -> Dataset:
+    """Leave only such training images as probes of a model may see, `max_train` of them at most.
 
-    `load` is given the cap on training images. What a model may have been tuned on is left out, whatever the
-    task, unless a class would lose its last training image: then all stay, and the record says that they
-    overlap. With `probing_half` a model that was not tuned learns from the same half as its tuned sibling.
-    The cap comes afterwards.
+    `dataset` is loaded without a cap (`max_train=ALL`). What a model may have been tuned on here is left out,
+    whatever the task, unless a class would lose its last training image: then all stay, and the record says
+    that they overlap. A model that was not tuned learns from the same half as its tuned sibling.
 
     Raises:
-        DataError: the probing half was asked for and lacks a class.
+        DataError: that half lacks a class.
     """
-    tuned = tuned_by(card)
-    if tuned is None and not probing_half:
-        return load(max_train)
-    dataset = load(ALL)
+    tuned, task = tuned_by(card), dataset.task
     if tuned is None:
         half = {(s.split, s.id) for s in tuning_halves(dataset).probing}
         left = tuple(s for s in dataset.samples if s.split != "train" or (s.split, s.id) in half)

@@ -20,13 +20,14 @@ from harness.passes.training import train_engine
 from harness.plan.configuration import engine_configuration, make_configuration
 from harness.plan.options import EvalOptions
 from harness.plan.plan import PlannedRun
-from harness.plan.tuning_halves import without_tuned_images
+from harness.plan.tuning_halves import ALL, without_tuned_images
 from harness.run.filing import file_record, finished_record, scoring_settings
 from harness.run.sample_lines import sample_lines
 from harness.run.scores import score_run
 from harness.watch.floors import floors_key
 from harness.watch.watch import watch
 from leaderboard.record.record import Record
+from model_adapters.catalog.tuned import tuned_by
 from model_adapters.interface import Query, Trainable
 from tasks.questions import label_question
 
@@ -107,20 +108,17 @@ def _first_questions(dataset: Dataset) -> tuple[Query, ...]:
 
 
 def _load_data(planned: PlannedRun, options: EvalOptions, console: Console) -> Dataset:
-    def load(max_train: int | None) -> Dataset:
-        return load_dataset(
-            planned.task,
-            data_dir=options.data_dir,
-            offline=options.offline,
-            assume_yes=options.assume_yes,
-            limit=options.limit,
-            max_train=max_train,
-            progress=console.step,
-        )
-
-    return without_tuned_images(
-        planned.card, planned.task, load, options.max_train, probing_half=options.probing_half
+    halved = options.probing_half or tuned_by(planned.card) is not None
+    dataset = load_dataset(
+        planned.task,
+        data_dir=options.data_dir,
+        offline=options.offline,
+        assume_yes=options.assume_yes,
+        limit=options.limit,
+        max_train=ALL if halved else options.max_train,
+        progress=console.step,
     )
+    return without_tuned_images(dataset, planned.card, options.max_train) if halved else dataset
 
 
 def _sizes(dataset: Dataset) -> str:

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,9 @@ def load_floors(
         if not dataset.split(name):
             raise DataError(f"{dataset.task.id}: no {name} image, so no reference can be trained or compared")
     key = floors_key(dataset, seed, reference, offline=offline)
+    compute = partial(
+        compute_floors, dataset, key, seed=seed, progress=progress, card=reference, offline=offline
+    )
     path = (cache or cache_folder()) / "floors" / f"{key}.npz"
     lock = FileLock(f"{path}.lock")
     try:
@@ -110,13 +114,11 @@ def load_floors(
         lock.acquire()
     except OSError as error:
         _log.warning("%s: the floors cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-        return compute_floors(dataset, key, seed=seed, progress=progress, card=reference, offline=offline)
+        return compute()
     try:
         floors = _read(path, key)
         if floors is None:
-            floors = compute_floors(
-                dataset, key, seed=seed, progress=progress, card=reference, offline=offline
-            )
+            floors = compute()
             _write(path, floors)
     finally:
         lock.release()
