@@ -34,15 +34,18 @@ def is_terminal() -> bool:
 
 
 class Console:
-    """Messages, progress and the log file of a run."""
+    """Messages, progress and the log file of a run; a quiet one writes the log alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._log: Path | None = None
         self._progress: Progress | None = None
 
     def say(self, message: str) -> None:
         """Print a message to stderr and to the log."""
-        if self._progress is not None:
+        if self._quiet:
+            pass
+        elif self._progress is not None:
             self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
             print(message, file=sys.stderr, flush=True)
@@ -69,7 +72,9 @@ class Console:
         """Show a step of known length with its progress and the time left."""
         started = time.monotonic()
         counter = _Counter(title, total, unit)
-        if is_terminal():
+        if self._quiet:
+            yield counter
+        elif is_terminal():
             with self._bar(title, total, unit) as advance:
                 yield _both(counter, advance)
         else:
@@ -143,10 +148,12 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
-    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
-    lines = [
-        title,
-        *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows]),
-    ]
-    sys.stdout.write("\n".join(line.rstrip() for line in lines) + "\n\n")
+    sys.stdout.write(plain_table(title, headings, rows) + "\n\n")
     sys.stdout.flush()
+
+
+def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as aligned text."""
+    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows])
+    return "\n".join(line.rstrip() for line in (title, *lines))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from harness import __version__
+from harness import __version__, shadowed
 
 _COMMANDS = {
     "eval": ("harness.cli.eval:eval_command", "Ask models, watch their layers, file the records."),
@@ -100,11 +100,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """
     _mend_streams()
     given = sys.argv[1:] if arguments is None else arguments
+    problem = shadowed()
+    if problem is not None:
+        _complain(problem)
+        sys.exit(2)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
     failed = 2 if given[:1] == ["compare"] else 1
     try:
-        code = cli.main(args=given, prog_name="harness", standalone_mode=False)
+        code = cli.main(args=given, prog_name=_program(), standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -115,7 +119,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.write(f"{error.format_message()}\n")
         sys.exit(2)
     except click.UsageError as error:
-        usage = error.ctx.command_path if error.ctx else "harness"
+        usage = error.ctx.command_path if error.ctx else _program()
         _complain(f"{error.format_message()} (see {usage} --help)")
         sys.exit(2)
     except click.ClickException as error:
@@ -145,6 +149,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(code)
 
 
+def _program() -> str:
+    """Return the name that was typed: the command has two."""
+    typed = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    return "mllm-harness" if typed == "mllm-harness" else "harness"
+
+
 def _known(error: Exception) -> int | None:
     for module, name, code in _KNOWN_ERRORS:
         loaded = sys.modules.get(module)
@@ -167,4 +177,4 @@ def _mend_streams() -> None:
 def _complain(message: str) -> None:
     # With a full disk behind stderr the exit status is all that can still be told.
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"harness: {message}\n")
+        sys.stderr.write(f"{_program()}: {message}\n")

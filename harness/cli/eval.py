@@ -15,21 +15,17 @@ from harness.cli.parsing import (
     INCLUDE_PATH,
     MODEL_ARGS,
     OFFLINE,
+    checked,
     command_line,
-    included_with_a_word,
     names,
     split,
 )
 
-READOUTS = ("linear", "paper")
-
 
 def _readouts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    chosen = split(value)
-    unknown = [name for name in chosen if name not in READOUTS]
-    if unknown or not chosen:
-        raise click.BadParameter(f"'{value}' names no readout; there are {', '.join(READOUTS)}")
-    return chosen
+    from harness.plan.options import known_readouts
+
+    return checked(known_readouts, split(value))
 
 
 def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -159,22 +155,14 @@ def eval_command(
       harness eval --tasks phantom --models zoo
       harness eval --tasks pathmnist,busi --models path/to/a/model --data-dir ~/data
     """
+    from harness.api.evaluate import carried_out, planned
     from harness.cli.tables import plan_table, result_table
     from harness.console import Console
     from harness.plan.options import EvalOptions
-    from harness.plan.plan import PlanError, make_plan
-    from harness.run.sweep import sweep
-    from harness.watch.reference_choice import chosen_reference
-    from model_adapters.catalog.registry import engine_problems
+    from harness.plan.plan import PlanError
     from model_adapters.interface import ModelError
     from tasks.spec import TaskError
 
-    if causal and no_probe:
-        raise click.UsageError("--causal works on watched layers; leave out --no-probe")
-    try:
-        chosen = chosen_reference(reference)
-    except ModelError as error:
-        raise click.UsageError(str(error)) from error
     options = EvalOptions(
         output=output,
         data_dir=data_dir,
@@ -186,7 +174,6 @@ def eval_command(
         seed=seed,
         probe=not no_probe,
         floors=floors,
-        reference=chosen,
         answer_target=answer_target,
         causal=causal,
         max_train=max_train,
@@ -198,16 +185,20 @@ def eval_command(
         trust_remote_code=trust_remote_code,
         command=command_line(),
     )
-    for problem in engine_problems():
-        click.echo(f"harness: {problem}", err=True)
     try:
-        plan = make_plan(tasks, models, options, included_with_a_word(include_paths))
+        plan, options = planned(
+            tasks,
+            models,
+            options,
+            reference=reference,
+            include_paths=include_paths,
+            say=lambda problem: click.echo(f"harness: {problem}", err=True),
+        )
     except (TaskError, ModelError, PlanError) as error:
         raise click.UsageError(str(error)) from error
     plan_table(plan)
     if dry_run:
         return 1 if plan.failures else 0
-    outcome = sweep(plan, options, Console())
-    result_table(outcome)
-    failed = any(record.status == "failed" for _, record in outcome.records)
-    return 1 if outcome.failures or failed else 0
+    results = carried_out(plan, options, Console())
+    result_table(results)
+    return 1 if results.failures or any(result.status == "failed" for result in results) else 0

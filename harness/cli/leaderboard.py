@@ -99,12 +99,17 @@ def verify_command(
     Exit status: 0 every entry is right; 1 one is not; 2 bad usage.
     """
     from leaderboard.board.folder import open_board
+    from leaderboard.record.record import RecordError
     from leaderboard.verify.verify import verify
 
     board = open_board(board_path)
+    try:
+        named = board.named_entries(entries) if entries else None
+    except RecordError as error:
+        raise click.UsageError(str(error)) from error
     found = verify(
         board,
-        _entry_folders(board_path, entries),
+        named,
         rerun=not no_rerun,
         before=None if before is None else open_board(before),
     )
@@ -201,21 +206,6 @@ def schema_command(kind: str) -> None:
     from leaderboard.record.json_schema import schema_text
 
     click.echo(schema_text(kind), nl=False)
-
-
-def _entry_folders(board: Path, entries: tuple[Path, ...]) -> tuple[Path, ...] | None:
-    """Return entries as folders of the board; one may be named from here or from the board's folder."""
-    from leaderboard.board.entry import ENTRIES
-
-    if not entries:
-        return None
-    folders = tuple(entry if entry.is_dir() else board / entry for entry in entries)
-    for entry, folder in zip(entries, folders, strict=True):
-        if not folder.is_dir():
-            raise click.UsageError(f"{entry}: no such entry, here or in {board}")
-        if folder.resolve().parents[1] != (board / ENTRIES).resolve():
-            raise click.UsageError(f"{entry}: is no entry of {board}; name {board / ENTRIES}/<model>/<task>")
-    return tuple(board / folder.resolve().relative_to(board.resolve()) for folder in folders)
 
 
 @click.command("submit")

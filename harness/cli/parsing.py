@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from tasks.included import Included
 
-# What `--engine` takes beside the engines of packages; the harness's others answer for one kind of card alone.
-_ENGINES = ("auto", "transformers", "vllm", "openai")
-# An absolute path in a word, alone, in a list, or behind `key=`; an address such as https://host/v1 is none.
-_ABSOLUTE = re.compile(r"(?<![^=,:])(?:~|[A-Za-z]:)?[/\\](?![/\\])(?:[^,=/\\]*[/\\])*([^,=/\\]*)")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
+Value = TypeVar("Value")
 
 
 def split(value: str) -> tuple[str, ...]:
@@ -36,9 +31,9 @@ def names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, 
 
 def device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return what `--device` says; whether there is such a device is found out where it is used."""
-    if not _DEVICE.fullmatch(value):
-        raise click.BadParameter(f"'{value}' is no device; there are auto, cpu, cuda, cuda:1 and so on, mps")
-    return value
+    from harness.plan.options import known_device
+
+    return checked(known_device, value)
 
 
 def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:
@@ -51,13 +46,17 @@ def model_args(ctx: click.Context, param: click.Parameter, value: str) -> dict[s
 
 def engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return what `--engine` says: `auto`, an engine for models that comes along, or one of a package."""
-    if value not in _ENGINES:
-        from model_adapters.catalog.packaged import packaged_engines
+    from harness.plan.options import known_engine
 
-        known = (*_ENGINES, *packaged_engines())
-        if value not in known:
-            raise click.BadParameter(f"'{value}' is no engine; there are {', '.join(known)}")
-    return value
+    return checked(known_engine, value)
+
+
+def checked(check: Callable[[Value], Value], value: Value) -> Value:
+    """Return a value that passes a check of options; what is wrong with it is bad usage."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def included_with_a_word(folders: Sequence[Path]) -> Included:
@@ -72,8 +71,9 @@ def included_with_a_word(folders: Sequence[Path]) -> Included:
 
 def command_line() -> str:
     """Return the command as it can be shared: of absolute paths only the last part is told."""
-    words = ["harness", *sys.argv[1:]]
-    return shlex.join(_ABSOLUTE.sub(r".../\1", word) for word in words)
+    from harness.plan.options import shareable
+
+    return shlex.join(shareable(word) for word in ["harness", *sys.argv[1:]])
 
 
 ENGINE = click.option(

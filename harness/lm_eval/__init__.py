@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness import shadowed
+
 if TYPE_CHECKING:
     from harness.lm_eval.model import HarnessLM
+
+if (_problem := shadowed()) is not None:
+    raise ImportError(_problem)
 
 __all__ = ["HarnessLM"]
 

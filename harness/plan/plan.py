@@ -32,10 +32,15 @@ class PlannedRun:
     reason: str | None = None
 
     @property
+    def model(self) -> str:
+        """The model's name, with "@" and the condition where it was tuned."""
+        tuned = "" if self.card.adapter is None else f"@{self.card.condition}"
+        return f"{self.card.name}{tuned}"
+
+    @property
     def title(self) -> str:
         """The run's name in messages."""
-        tuned = "" if self.card.adapter is None else f"@{self.card.condition}"
-        return f"{self.card.name}{tuned} on {self.task.id}"
+        return f"{self.model} on {self.task.id}"
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,14 @@ def result_folder(output: Path, model: str, task: str, condition: str = "release
 
 
 def make_plan(
-    tasks: Sequence[str], models: Sequence[str], options: EvalOptions, included: Included = NOTHING
+    tasks: Sequence[str | TaskSpec],
+    models: Sequence[str | ModelCard],
+    options: EvalOptions,
+    included: Included = NOTHING,
 ) -> Plan:
     """Pair every task with every model and find out what can run, without loading anything.
 
-    `included` are the tasks that can be named beside the shipped ones.
+    `included` are the tasks that can be named beside the shipped ones; what is given loaded counts as named.
 
     Raises:
         TaskError, ModelError: a name stands for nothing; the message says what was meant perhaps.
@@ -98,7 +106,7 @@ def make_plan(
     return Plan(tuple(runs))
 
 
-def choose_tasks(references: Sequence[str], included: Included) -> list[tuple[TaskSpec, bool]]:
+def choose_tasks(references: Sequence[str | TaskSpec], included: Included) -> list[tuple[TaskSpec, bool]]:
     """Load the tasks that names, globs, `all` and paths stand for, each with whether it was named outright.
 
     Raises:
@@ -106,6 +114,9 @@ def choose_tasks(references: Sequence[str], included: Included) -> list[tuple[Ta
     """
     chosen: dict[str, tuple[TaskSpec, bool]] = {}
     for reference in references:
+        if isinstance(reference, TaskSpec):
+            chosen[reference.id] = (reference, True)
+            continue
         group = reference == "all" or any(mark in reference for mark in "*?[")
         for name in catalog.expand(["*" if reference == "all" else reference], included):
             known = chosen.get(name)

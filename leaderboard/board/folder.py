@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,25 @@ class BoardFolder:
         except OSError as error:
             raise RecordError(f"{error.filename}: cannot be read ({error.strerror})") from error
         return tuple(sorted(p for p in found if p.is_dir()))
+
+    def named_entries(self, names: Iterable[Path]) -> tuple[Path, ...]:
+        """Return the folders of entries that are named from here or from the board's folder.
+
+        Raises:
+            RecordError: one is no entry of this board.
+        """
+        root = (self.path / ENTRIES).resolve()
+        found = []
+        for name in names:
+            folder = (name if name.is_dir() else self.path / name).resolve()
+            if not folder.is_dir():
+                raise RecordError(f"{name}: no such entry, here or in {self.path}")
+            if folder.parents[1] != root:
+                raise RecordError(
+                    f"{name}: is no entry of {self.path}; name {self.path / ENTRIES}/<model>/<task>"
+                )
+            found.append(self.path / ENTRIES / folder.relative_to(root))
+        return tuple(found)
 
 
 def open_board(path: Path) -> BoardFolder:

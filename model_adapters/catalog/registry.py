@@ -77,7 +77,7 @@ def built_models(pattern: str = "*") -> tuple[ModelCard, ...]:
         raise ModelError(f"{error}; `harness zoo build` makes it anew") from error
 
 
-def resolve(names: Sequence[str]) -> tuple[Selected, ...]:
+def resolve(names: Sequence[str | ModelCard]) -> tuple[Selected, ...]:
     """Return the models that names, globs, groups, `all`, card files, folders or hub ids stand for.
 
     Each model comes once, in the order in which it was first asked for.
@@ -87,11 +87,13 @@ def resolve(names: Sequence[str]) -> tuple[Selected, ...]:
     """
     chosen: dict[tuple[str, str], Selected] = {}
     for name in names:
-        cards, named = _expand(name.strip())
+        cards, named = ([name], True) if isinstance(name, ModelCard) else _expand(name.strip())
         for card in cards:
             known = chosen.get((card.name, card.condition))
             if known is not None and known.card != card:
-                raise ModelError(f"{name}: two different models are named {card.name!r}; rename one card")
+                raise ModelError(
+                    f"{card.name}: two different models are named {card.name!r}; rename one card"
+                )
             chosen[card.name, card.condition] = Selected(card, named or (known is not None and known.named))
     return tuple(chosen.values())
 

@@ -43,7 +43,7 @@ def match_results(baseline: Path, candidate: Path) -> Matched:
         RecordError: a folder is missing or holds no result, a record cannot be read, two results of one side
             are of the same model and task, or nothing is common to both.
     """
-    sides = [_results(folder) for folder in (baseline, candidate)]
+    sides = [[_found(place) for place in result_folders(folder)] for folder in (baseline, candidate)]
     several = any(max(Counter(one.task for one in side).values()) > 1 for side in sides)
     named = [_by_title(side, several) for side in sides]
     common = [title for title in named[0] if title in named[1]]
@@ -60,7 +60,12 @@ def match_results(baseline: Path, candidate: Path) -> Matched:
     )
 
 
-def _results(folder: Path) -> list[_Found]:
+def result_folders(folder: Path) -> tuple[Path, ...]:
+    """Return a result folder, or those that a folder holds as `<task>/` or `<model>/<task>/`, sorted.
+
+    Raises:
+        RecordError: the folder is missing, cannot be looked into, or holds no result.
+    """
     try:
         if not folder.is_dir():
             raise RecordError(f"{folder}: no such folder; name a result folder or one that holds several")
@@ -75,7 +80,7 @@ def _results(folder: Path) -> list[_Found]:
         raise RecordError(
             f"{folder}: no result; there is no record.json in it, in <task>/ or <model>/<task>/"
         )
-    return [_found(place) for place in places]
+    return tuple(places)
 
 
 def _found(folder: Path) -> _Found:

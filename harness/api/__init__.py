@@ -1,0 +1,1 @@
+"""What `harness` offers to Python: evaluate, load, compare and verify, and the frozen results that they return."""
