@@ -1,10 +1,21 @@
-"""The page's words: names of verdicts, places and states, and numbers as text."""
+"""The pages' words: names of verdicts, places and states, numbers as text, and a record's strings made plain.
+
+Escaping is the part of templates and figures. Here a name of ten megabytes is cut, and characters that cannot be
+seen, or that reorder what stands around them, are written out as their codes.
+"""
 
 from __future__ import annotations
+
+import re
+import unicodedata
 
 from leaderboard.record.record import DiagnosisPart, Interval, UsagePart
 
 MINUS = "−"
+NAME, TEXT, LONG = 72, 1_000, 4_000  # letters that are shown of a name, a sentence, a citation
+
+_ACCENT = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_STACKED = re.compile(f"({_ACCENT}{{3}}){_ACCENT}+")
 
 VERDICTS = {
     "vision": "the class is lost in the vision encoder",
@@ -31,10 +42,59 @@ MODES = {
     "comprehension": "Comprehension: connector's output to what any map of the label scores reads",
     "mapping": "Mapping: that to the answers given",
 }
+PARTS = {
+    "total": "All four: reference to answers",
+    "wrong_layer": "Another vision layer would show more (wrong layer)",
+    "lost_in_decoder": "Comprehension, first half: connector's output to last prompt token",
+    "erased": "of this, erased: connector's output to the image tokens' last layer",
+    "not_routed": "of this, not routed: the image tokens' to the last prompt token's last layer",
+    "not_used": "Comprehension, second half: last prompt token to label scores (not used)",
+    "label_prior": "Mapping: favoured labels (gain by subtracting each label's mean score)",
+    "label_permutation": "Mapping: swapped labels (gain by the best relabelling)",
+    "parse_loss": "Answers by label scores to answers read from the text",
+    "paper_mapping": "Fourth mode as in arXiv 2604.08333: last prompt token to the headline answers",
+}
+MAPS = {
+    "plain": "as they are (G0)",
+    "without_prior": "less each label's mean score (G1)",
+    "relabelled": "best one-to-one relabelling (G2)",
+    "logistic": "logistic regression on the scores (G3)",
+}
+STEPS = {
+    "load": "loading the model",
+    "data": "reading the images",
+    "answer": "answers",
+    "observe": "answers and features together",
+    "letters": "answer-target questions",
+    "floors": "reference and pixel floor",
+    "blank": "blank image",
+    "random_vision": "vision encoder with random weights",
+    "probe": "probes and permuted labels",
+    "checks": "similarity and projection checks",
+    "causal": "causal check",
+    "scores": "scores and intervals",
+    "verdict": "waterfall and verdict",
+}
 STATES = {
     "recomputed": "every score was computed anew from the answers and probe predictions that came with the entry",
     "rerun": "a keeper of the board ran the model again and got the same answers",
 }
+
+
+def plain(text: str, most: int = TEXT) -> str:
+    """Return at most `most` letters of a text and, where it was longer, its length; unseen characters as codes.
+
+    Line feeds and tabs stay. Of accents piled up on one letter the first three do.
+    """
+    cut = text if len(text) <= most else text[:most]
+    shown = _STACKED.sub(r"\1", cut if cut.isprintable() else "".join(map(_seen, cut)))
+    return shown if cut is text else f"{shown}… ({len(text):,} characters)"
+
+
+def _seen(letter: str) -> str:
+    if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return letter
+    return f"\\u{ord(letter):04x}"
 
 
 def percent(value: float | None) -> str:

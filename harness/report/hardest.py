@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.report.plain import NAME, plain
 from harness.report.result import Result
 from harness.report.view import class_name
 from leaderboard.record.record import Record
 from leaderboard.record.samples import Asked, SampleLine
+from leaderboard.words import NAME, plain
 from probes.stats.metrics import softmax
 
 SHOWN = 12  # images

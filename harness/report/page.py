@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from harness.report import citation, drawing, figure_answers, figure_pair, pair, view, wording
-from harness.report.drawing import Drawing
-from harness.report.figure_health import health_drawing, modules
-from harness.report.figure_layers import layer_drawing
-from harness.report.figure_waterfall import waterfall_drawing
+from harness.report import citation, pair, view
 from harness.report.hardest import Hardest, hardest
 from harness.report.pair import Comparison, compare
 from harness.report.pictures import Pictures, read_pictures
 from harness.report.result import Result, read_result
+from leaderboard.figures import bars, intervals, layers
+from leaderboard.figures.svg import Figure
+from leaderboard.figures.waterfall import waterfall_figure
+from leaderboard.page import environment
 from leaderboard.record.record import Record
-
-_TEMPLATES = resources.files("harness.report").joinpath("templates")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing as SVG text for a wide page and for a phone; the style sheet shows one of them."""
-
-    title: str
-    wide: Markup
-    narrow: Markup
 
 
 @dataclass(frozen=True)
@@ -76,12 +61,12 @@ class _Shown:
     hardest: Hardest
     pictures: Pictures
     citations: tuple[citation.Citation, ...]
-    waterfall: Picture | None = field(repr=False)
-    layers: tuple[tuple[str, Picture | None], ...] = field(repr=False)
-    health: Picture | None = field(repr=False)
-    spread: Picture | None = field(repr=False)
-    reliability: Picture | None = field(repr=False)
-    answer_target: Picture | None = field(repr=False)
+    waterfall: Figure | None = field(repr=False)
+    layers: tuple[tuple[str, Figure | None], ...] = field(repr=False)
+    health: Figure | None = field(repr=False)
+    spread: Figure | None = field(repr=False)
+    reliability: Figure | None = field(repr=False)
+    answer_target: Figure | None = field(repr=False)
 
 
 def write_report(
@@ -126,68 +111,43 @@ def _compared(results: Sequence[Result]) -> Comparison | None:
 
 
 def _rendered(results: Sequence[Result], pictures: Sequence[Pictures], compared: Comparison | None) -> str:
-    widths = (drawing.COLUMN if compared else drawing.WIDE, drawing.NARROW)
     records = [result.record for result in results] if compared else []
     shown = [
-        _shown(result, f"r{place}", held, widths, records)
+        _shown(result, f"r{place}", held, records)
         for place, (result, held) in enumerate(zip(results, pictures, strict=True))
     ]
-    template = _environment().get_template("report.html")
-    return template.render(
+    return environment.render(
+        "harness.report",
+        "report",
         results=shown,
         sections=SECTIONS,
         comparison=compared,
         overlaid=_overlaid(results, compared),
         pictures=pictures[0],
         most=pair.SHOWN,
+        view=view,
+        modules=intervals.modules,
+        share_bar=bars.share_bar,
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: _TEMPLATES.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": wording.percent,
-        "interval": wording.interval,
-        "points": wording.points,
-        "number": wording.number,
-        "p": wording.p_value,
-    }
-    environment.globals |= {"view": view, "wording": wording, "modules": modules}
-    return environment
-
-
-def _shown(
-    result: Result, prefix: str, pictures: Pictures, widths: tuple[float, float], beside: Sequence[Record]
-) -> _Shown:
-    def picture(found: Drawing | None, name: str = prefix) -> Picture | None:
-        return None if found is None else _picture(found, name, widths)
-
+def _shown(result: Result, key: str, pictures: Pictures, beside: Sequence[Record]) -> _Shown:
     record = result.record
-    readouts = list(dict.fromkeys(probe.readout for probe in record.probes))
     return _Shown(
-        key=prefix,
+        key=key,
         name=result.name,
         record=record,
-        absent=wording.absent(record),
+        absent=view.absent(record),
         shown=_sections_of(record),
         hardest=hardest(result),
         pictures=pictures,
         citations=citation.citations(record),
-        waterfall=picture(waterfall_drawing(record)),
-        layers=tuple(
-            (readout, picture(layer_drawing(record, readout), f"{prefix}-{place}"))
-            for place, readout in enumerate(readouts)
-        ),
-        health=picture(health_drawing(record, beside)),
-        spread=picture(figure_answers.spread_drawing(record)),
-        reliability=picture(figure_answers.reliability_drawing(record.answers)),
-        answer_target=picture(figure_answers.answer_target_drawing(record.answer_target)),
+        waterfall=waterfall_figure(record),
+        layers=tuple((name, layers.layer_figure(record, name)) for name in layers.readouts(record)),
+        health=intervals.health_figure(record, beside),
+        spread=intervals.spread_figure(record),
+        reliability=bars.reliability_figure(record.answers),
+        answer_target=layers.answer_target_figure(record.answer_target),
     )
 
 
@@ -203,26 +163,13 @@ def _sections_of(record: Record) -> frozenset[str]:
     return frozenset(section.key for section in SECTIONS if section.key not in without)
 
 
-def _overlaid(results: Sequence[Result], compared: Comparison | None) -> list[tuple[str, Picture]]:
+def _overlaid(results: Sequence[Result], compared: Comparison | None) -> list[tuple[str, Figure]]:
     """Return the layer curves of two results in one figure, by readout; none of results of different tasks."""
     if compared is None or results[0].record.task.classes != results[1].record.task.classes:
         return []
-    records = (results[0].record, results[1].record)
-    names = (results[0].name, results[1].name)
-    widths = (drawing.WIDE, drawing.NARROW)
-    return [
-        (readout, _picture(figure_pair.pair_drawing(records, names, readout), f"pair-{place}", widths))
-        for place, readout in enumerate(figure_pair.readouts(*records))
-    ]
-
-
-def _picture(found: Drawing, prefix: str, widths: tuple[float, float]) -> Picture:
-    # Drawn here and escaped there, so it goes into the page as it is.
-    wide, narrow = (
-        Markup(drawing.svg(found, width, f"{prefix}-{found.name}-{name}"))
-        for width, name in zip(widths, ("wide", "narrow"), strict=True)
-    )
-    return Picture(found.title, wide, narrow)
+    records, names = (results[0].record, results[1].record), (results[0].name, results[1].name)
+    both = [name for name in layers.readouts(records[0]) if name in layers.readouts(records[1])]
+    return [(name, layers.pair_figure(records, names, name)) for name in both]
 
 
 def _pictures(result: Result, compared: Comparison | None, data_dir: Path | None) -> Pictures:

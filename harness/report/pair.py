@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.report.hardest import Answered, answered, probabilities
-from harness.report.plain import TEXT, plain
 from harness.report.result import Result
-from harness.report.wording import interval, number, p_value, percent, points
 from leaderboard.compare.contrasts import MCNEMAR, Contrast, Paired, answer_contrast, paired_difference
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.samples import SampleLine
+from leaderboard.words import TEXT, interval, number, p_value, percent, plain, points
 
 SHOWN = 6  # images that only one of the two got right, for each of the two
 FAMILY = "report"

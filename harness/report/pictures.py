@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.report.plain import NAME, plain
 from leaderboard.record.record import Record
 from leaderboard.record.samples import SampleLine
+from leaderboard.words import NAME, plain
 from tasks.spec import TaskSpec
 
 SIDE = 160  # pixels: larger pictures are made smaller

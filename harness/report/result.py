@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.report.plain import NAME, plain, plain_record
 from leaderboard.compare.measured import Measured
 from leaderboard.record.record import Record, RecordError, read_record
 from leaderboard.record.samples import SampleLine, read_lines
+from leaderboard.words import NAME, plain
 
 
 @dataclass(frozen=True)
 class Result:
-    """A record with its strings made plain, and the lines of its test images.
+    """A record, and the lines of its test images.
 
     `test` is None where there are none, and `reason` then says why.
     """
@@ -41,12 +41,12 @@ def read_result(folder: Path) -> Result:
             the file.
     """
     record = read_record(folder / "record.json")
-    shown, path = plain_record(record), folder / "samples.jsonl"
+    path = folder / "samples.jsonl"
     if not path.exists():
-        return Result(shown, None, "the result folder has no samples.jsonl")
+        return Result(record, None, "the result folder has no samples.jsonl")
     test = tuple(line for line in read_lines(path, SampleLine) if line.split == "test")
     _check(path, record, test)
-    return Result(shown, test or None, "samples.jsonl has no line of a test image")
+    return Result(record, test or None, "samples.jsonl has no line of a test image")
 
 
 def _check(path: Path, record: Record, test: tuple[SampleLine, ...]) -> None:

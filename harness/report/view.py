@@ -1,4 +1,4 @@
-"""A record as the page's tables need it: rows of numbers, in order, with their names."""
+"""A record as the page's tables need it: rows of numbers, in order, with their names, and what it lacks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.report import wording
 from leaderboard.record.checks import CausalLocusPart
 from leaderboard.record.record import Drop, GapPart, Record, TuningPart
+from leaderboard.words import MODES, PARTS, STEPS
 
 # A place is used by the answers where its p is below this, in the causal check.
 _ALPHA = 0.05
-
-# The order in which parts of the waterfall are read; what is not named here comes last.
-_PARTS = tuple(wording.PARTS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def losses(record: Record) -> tuple[Loss, ...]:
     return tuple(
         Loss(
             drop.mode,
-            wording.MODES.get(drop.mode, drop.mode),
+            MODES.get(drop.mode, drop.mode),
             drop,
             _scaled(drop, record),
             drop.mode == found.verdict,
@@ -68,11 +65,11 @@ def parts(record: Record) -> tuple[Loss, ...]:
     if record.diagnosis is None:
         return ()
     found = record.diagnosis.parts
-    names = [*(n for n in _PARTS if n in found), *(n for n in found if n not in _PARTS)]
+    names = [*(n for n in PARTS if n in found), *(n for n in found if n not in PARTS)]
     return tuple(
         Loss(
             name,
-            wording.PARTS.get(name, name),
+            PARTS.get(name, name),
             found[name],
             _scaled(found[name], record),
             False,
@@ -140,7 +137,7 @@ def seconds(record: Record) -> tuple[tuple[str, float, float], ...]:
     total = spent.get("total") or math.fsum(spent.values()) or 1.0
     steps = [(name, value) for name, value in spent.items() if name != "total" and value > 0]
     return tuple(
-        (wording.STEPS.get(name, name), value, value / total)
+        (STEPS.get(name, name), value, value / total)
         for name, value in sorted(steps, key=lambda item: -item[1])
     )
 
@@ -221,3 +218,55 @@ def _places(loci: list[CausalLocusPart]) -> str:
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def absent(record: Record) -> dict[str, str]:
+    """Return one line for each part of the report that this record has no numbers for, by part."""
+    answers, found, floors = record.answers, record.diagnosis, record.floors
+    unanswered = "" if answers else ": the record has no answers"
+    old = "an earlier version wrote the record, or it was not asked for"
+    needs = "" if record.probes else ": the layers were not watched (answers only)"
+    lines = {
+        "diagnosis": None if found else f"Verdict and waterfall: not measured{needs or f' ({old})'}.",
+        "levels": "Waterfall figure: the record has no level of accuracy for every place."
+        if found and not {"vision", "connector", "logistic", "answers"} <= set(found.levels)
+        else None,
+        "sentences": None if found is None or found.sentences else "Explanation in words: not recorded.",
+        "probes": None if record.probes else "Layer curves: not measured; the layers were not watched.",
+        "permutation": None
+        if record.permutation and record.permutation.bands
+        else f"Permuted-label bands: not measured{needs or f' ({old})'}.",
+        "floors": None if floors else f"Reference, pixel floor and blank image: not measured ({old}).",
+        "blank": _reason("Blank image", floors.blank_detail) if floors and floors.blank is None else None,
+        "random_vision": _reason("Vision encoder with random weights", floors.random_vision_detail)
+        if floors and not floors.random_vision
+        else None,
+        "answers": None if answers else "Answers: none in this record.",
+        "orders": None
+        if answers and answers.order_accuracies
+        else f"Accuracy by option order: not measured{unanswered}.",
+        "confusion": None
+        if answers and answers.confusion
+        else f"Confusion matrix: not recorded{unanswered}.",
+        "reliability": None
+        if answers and answers.reliability
+        else f"Reliability diagram: no label scores, or not recorded{unanswered}.",
+        "mapped": None
+        if answers and answers.mapped
+        else f"Repairs of the label scores: not measured{unanswered}.",
+        "health": None if record.health else f"Feature health: not measured{needs}.",
+        "answer_target": None
+        if record.answer_target
+        else f"Answer-target probe (does the last prompt token tell the right letter?): not measured{needs}.",
+        "similarity": None
+        if record.similarity
+        else f"Similarity of the connector's input and output: not measured{needs}.",
+        "projection": None
+        if record.projection
+        else f"Projection check: not needed where all layers have one small width, else not measured{needs}.",
+    }
+    return {name: line for name, line in lines.items() if line}
+
+
+def _reason(what: str, detail: str | None) -> str:
+    return f"{what}: not measured ({detail})." if detail else f"{what}: not measured."

@@ -29,9 +29,9 @@ def write_study(study: Study, cells: Sequence[Cell], output: Path, *, figures: b
     contrasts = compared.contrasts
     for table in (cell_table(results), layer_table(results), contrast_table(contrasts), hole_table(cells)):
         write_table(table, output / TABLES)
-    paths = sorted((output / FIGURES).glob("*.png"))
+    paths = sorted(path for end in ("png", "svg") for path in (output / FIGURES).glob(f"*.{end}"))
     if figures:
-        from harness.study.figure_files import write_figures
+        from harness.study.figures import write_figures
 
         records = [measured.record for _, measured in results]
         paths = list(write_figures(records, contrasts, study.readouts, output / FIGURES))

@@ -7,12 +7,13 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.passes.store import write_atomically
-from harness.report.wording import interval, p_value, points
 from harness.study.cells import Cell
 from harness.study.comparisons import Comparisons
 from harness.study.document import Study
 from harness.study.tables import escape
 from leaderboard.compare.contrasts import Contrast, Measured
+from leaderboard.figures.png import NO_FONTS
+from leaderboard.words import interval, p_value, points
 
 FILE = "study.md"
 _HOW = """\
@@ -136,6 +137,9 @@ def _holes(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _figures(figures: Iterable[Path], output: Path) -> Iterator[str]:
-    for path in figures:
-        if path.suffix == ".png":
-            yield f"![{path.stem}]({path.relative_to(output).as_posix()})\n"
+    held = list(figures)
+    pictures = [path for path in held if path.suffix == ".png"]
+    if held and not pictures:
+        yield f"Figures are SVG alone: {NO_FONTS}.\n"
+    for path in pictures or held:
+        yield f"![{path.stem}]({path.relative_to(output).as_posix()})\n"

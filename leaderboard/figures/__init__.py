@@ -1,1 +1,1 @@
-"""The figures: SVG as text, in the colours of the page that holds them."""
+"""The figures: SVG as text, in the colours of the page that holds them, or standing by themselves."""

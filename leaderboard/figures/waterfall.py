@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from leaderboard.figures import svg
-from leaderboard.figures.svg import Figure, Scale
+from leaderboard.figures.svg import Drawing, Figure, Scale
 from leaderboard.figures.waterfall_steps import Step, steps
 from leaderboard.record.record import Record
 from leaderboard.words import points
 
 _SPAN = 20  # points of accuracy that are shown at least, so that small losses look small
-_TOP, _BOTTOM = 34, 36
+_TOP, _BOTTOM = 46, 36
 _LEGEND = (
     ("loss", "significant loss"),
     ("other", "other loss (not significant, or a part)"),
@@ -33,10 +33,10 @@ class _Size:
     right: float
 
 
-_WIDE, _NARROW = _Size(740, 120, 150), _Size(346, 94, 108)
+_WIDE, _NARROW = _Size(svg.WIDE, 120, 150), _Size(svg.NARROW, 94, 108)
 
 
-def waterfall_figure(record: Record, key: str) -> Figure | None:
+def waterfall_figure(record: Record) -> Figure | None:
     """Return the waterfall, or None where the record has no levels to draw it from."""
     found = steps(record)
     if not found:
@@ -44,17 +44,16 @@ def waterfall_figure(record: Record, key: str) -> Figure | None:
     chance = 100 / len(record.task.classes)
     said = "; ".join(_in_words(step) for step in found if step.kind in ("level", "term"))
     wide, narrow = (
-        svg.picture(
-            (size.width, _heights(found, size)[-1] + _BOTTOM),
-            _drawn(found, chance, size),
-            key=f"{key}-waterfall-{kind}",
-            title="Where accuracy is lost between image and answer",
-            description=f"Balanced accuracy in percent, chance is {chance:.1f}. {said}.",
-            kind=kind,
-        )
-        for size, kind in ((_WIDE, "wide"), (_NARROW, "narrow"))
+        Drawing(size.width, _heights(found, size)[-1] + _BOTTOM, _drawn(found, chance, size))
+        for size in (_WIDE, _NARROW)
     )
-    return Figure(wide, narrow, _legend(found, chance))
+    return Figure(
+        "Where accuracy is lost between image and answer",
+        f"Balanced accuracy in percent, chance is {chance:.1f}. {said}.",
+        wide,
+        narrow,
+        _legend(found, chance),
+    )
 
 
 def _in_words(step: Step) -> str:
@@ -121,7 +120,7 @@ def _drawn(found: Sequence[Step], chance: float, size: _Size) -> str:
     for (step, y), (after, below) in pairwise(zip(found, middles, strict=True)):
         level = step.start if (step.kind, after.kind) == ("term", "part") else step.end
         joins += f"M{svg.digits(scale.at(level))},{svg.digits(y)}V{svg.digits(below)}"
-    drawn += svg.element("path", d=joins, class_="join")
+    drawn += svg.path(joins, "join")
     return drawn + "".join(_row(step, y, scale, size) for step, y in zip(found, middles, strict=True))
 
 
@@ -129,18 +128,18 @@ def _axis(scale: Scale, bottom: float, chance: float, size: _Size) -> str:
     step = _tick_step(scale, size)
     ticks = range(math.ceil(scale.low / step) * step, math.floor(scale.high) + 1, step)
     lines = "".join(f"M{svg.digits(scale.at(tick))},{_TOP}V{svg.digits(bottom)}" for tick in ticks)
-    drawn = svg.element("path", d=lines, class_="grid")
+    drawn = svg.path(lines, "grid")
     drawn += "".join(
         svg.text(f"{tick}%", scale.at(tick), bottom + 13, text_anchor="middle") for tick in ticks
     )
     middle = (scale.start + scale.end) / 2
     drawn += svg.text("balanced accuracy", middle, bottom + 29, text_anchor="middle")
     for line, words in enumerate(("points lost", "(95% interval)")):
-        drawn += svg.text(words, size.width - size.right + 10, 13 + 13 * line, class_="soft")
+        drawn += svg.text(words, size.width - size.right + 10, 25 + 13 * line, class_="soft")
     if chance < scale.low:
         return drawn + svg.text(f"◂ chance {chance:.0f}%", 2, bottom + 13, class_="soft")
     upright = f"M{svg.digits(scale.at(chance))},{_TOP}V{svg.digits(bottom)}"
-    return drawn + svg.element("path", d=upright, class_="chance")
+    return drawn + svg.path(upright, "chance")
 
 
 def _tick_step(scale: Scale, size: _Size) -> int:
@@ -151,18 +150,19 @@ def _tick_step(scale: Scale, size: _Size) -> int:
 def _row(step: Step, y: float, scale: Scale, size: _Size) -> str:
     weight = "strong" if step.named else "soft" if step.kind == "part" else "plain"
     name = f"· {step.label}" if step.kind == "part" else f"{step.label} (named)" if step.named else step.label
-    labels = _lines(name.replace(" (named)", "\n(named)") if size is _NARROW else name, 2, y, weight)
-    labels += _lines(_said(step, size), size.width - size.right + 10, y, weight)
+    labels = svg.lines(
+        name.replace(" (named)", "\n(named)") if size is _NARROW else name, 2, y, class_=weight
+    )
+    labels += svg.lines(_said(step, size), size.width - size.right + 10, y, class_=weight)
     if step.kind == "absent":
         return labels
-    ends = svg.element(
-        "path", d=svg.flat_whisker(y, scale.at(step.low), scale.at(step.high)), class_="ends answer"
-    )
+    said = f"{step.label}: {_said(step, _WIDE)}{'' if step.kind == 'level' else ' points lost'}"
+    ends = svg.path(svg.flat_whisker(y, scale.at(step.low), scale.at(step.high)), "ends answer")
     if step.kind == "level":
-        x = scale.at(step.end)
-        spot = svg.polyline([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)]) + "Z"
-        return ends + svg.element("path", d=spot, class_="point answer") + labels
-    return _bar(step, y, scale) + ends + labels
+        drawn = ends + svg.path(svg.diamond(scale.at(step.end), y, 5), "point answer")
+    else:
+        drawn = _bar(step, y, scale) + ends
+    return svg.mark(drawn, said) + labels
 
 
 def _bar(step: Step, y: float, scale: Scale) -> str:
@@ -171,12 +171,6 @@ def _bar(step: Step, y: float, scale: Scale) -> str:
     box = (max(right - left, 0.6), 2 * half)
     bar = svg.rectangle(left, y - half, box, f"drop {_colour(step)}")
     return bar + svg.rectangle(left, y - half, box, "named") if step.named else bar
-
-
-def _lines(said: str, x: float, y: float, weight: str) -> str:
-    lines = said.split("\n")
-    top = y + 4 - 6.5 * (len(lines) - 1)
-    return "".join(svg.text(line, x, top + 13 * place, class_=weight) for place, line in enumerate(lines))
 
 
 def _said(step: Step, size: _Size) -> str:

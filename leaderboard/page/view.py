@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +14,6 @@ from leaderboard.figures import bars
 from leaderboard.figures.layers import layer_figure
 from leaderboard.figures.svg import Figure
 from leaderboard.figures.waterfall import waterfall_figure
-from leaderboard.page import plain
 from leaderboard.record.record import Interval
 
 # Ranges of the number of parameters: where each ends, its key and its name.
@@ -28,6 +28,7 @@ _SIZES = (
 )
 CONDITIONS = {"released": "as released", "lora": "after LoRA fine-tuning"}  # in a sentence
 SHORT_CONDITIONS = {"released": "released", "lora": "LoRA"}
+_KEY = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ def page_key(model: str) -> str:
 
 def view_of(board: Board) -> View:
     """Return the board in rows and pages."""
-    models = plain.keys([e.name for e in board.entries] + [j.name for j in board.joined])
-    tasks = plain.keys(task.name for task in board.tasks)
-    families = plain.keys([e.family for e in board.entries] + [j.family for j in board.joined])
+    models = keys([e.name for e in board.entries] + [j.name for j in board.joined])
+    tasks = keys(task.name for task in board.tasks)
+    families = keys([e.family for e in board.entries] + [j.family for j in board.joined])
     ends = bars.profile_scale(entry.record for entry in board.entries)
     rows = tuple(
         _row(entry, _place(entry, models, families), tasks[entry.record.task.name], ends, f"bar-{number}")
@@ -162,6 +163,25 @@ def view_of(board: Board) -> View:
         models=_models(board, rows, places),
         tasks=tuple((tasks[task.name], task) for task in board.tasks),
     )
+
+
+def keys(names: Iterable[str]) -> dict[str, str]:
+    """Return a key of small letters, digits and hyphens for every name, each used once.
+
+    Keys stand in identifiers and in the page's address, where no name of a record does. A name keeps its key
+    when others come, but for names that differ in nothing else than case and signs.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(set(names)):
+        stem = _KEY.sub("-", name[: words.NAME].lower()).strip("-") or "unnamed"
+        key, number = stem, 1
+        while key in taken:
+            number += 1
+            key = f"{stem}-{number}"
+        taken.add(key)
+        found[name] = key
+    return found
 
 
 def _place(entry: BoardEntry, models: dict[str, str], families: dict[str, str]) -> Place:
@@ -240,8 +260,8 @@ def _result(row: Row, task: BoardTask, same_task: list[Row]) -> Result:
         row,
         task,
         bars.outcomes_bar(record.answers.outcomes) if record.answers else None,
-        waterfall_figure(record, row.anchor),
-        layer_figure(record, row.anchor),
+        waterfall_figure(record),
+        layer_figure(record),
         _beside(row, same_task),
     )
 

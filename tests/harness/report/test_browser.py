@@ -83,7 +83,9 @@ def test_a_page_complains_of_nothing_asks_for_nothing_and_fits_its_window(
         assert found.complaints == []
         assert found.requests == []
         assert overflow(found.page) == 0
-        shown = found.page.locator("svg:visible").evaluate_all("all => all.map(e => e.className.baseVal)")
+        shown = found.page.locator("figure > svg:visible").evaluate_all(
+            "all => all.map(e => e.className.baseVal)"
+        )
         assert set(shown) == {"wide" if width == DESKTOP else "narrow"}
 
 
@@ -92,7 +94,7 @@ def test_hostile_strings_are_text_of_bounded_length(browser: Browser, pages: dic
     with opened(browser, pages["hostile"]) as found:
         page = found.page
         assert page.title().startswith("nnn")
-        assert page.locator("script, img, iframe, object, link").count() == 0
+        assert page.locator("script, img, iframe, object, link:not([rel=icon])").count() == 0
         text = page.locator("body").inner_text()
         assert '<script>document.title="taken"</script>' in text
         assert "\\u202e../../etc/passwd" in text
@@ -153,6 +155,32 @@ def test_the_page_is_read_by_keyboard(browser: Browser, pages: dict[str, Path]) 
         assert page.locator("details").first.get_attribute("open") is None
 
 
+def test_a_figures_values_are_seen_by_keyboard_and_by_pointer(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    with opened(browser, pages["single"]) as found:
+        marks = found.page.locator("svg.wide .mark")
+        for place in (0, marks.count() - 1):
+            mark = marks.nth(place)
+            said = mark.locator("text")
+            assert not said.is_visible()
+            mark.focus()
+            assert said.is_visible()
+            assert said.text_content() == mark.locator("title").text_content()
+            box, sheet = (
+                said.bounding_box(),
+                mark.locator("xpath=ancestor::*[name()='svg'][1]").bounding_box(),
+            )
+            assert box is not None
+            assert sheet is not None
+            assert sheet["x"] <= box["x"]
+            assert box["x"] + box["width"] <= sheet["x"] + sheet["width"] + 1
+            found.page.locator("body").click(position={"x": 5, "y": 5})
+            assert not said.is_visible()
+            mark.locator("use, rect, path").first.hover(force=True)
+            assert said.is_visible()
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", ["single", "pair"])
 def test_text_can_be_read_in_both_themes(
@@ -176,7 +204,17 @@ def test_text_can_be_read_in_both_themes(
         assert {kind: least for kind, least in found_least.items() if least < READABLE} == {}
         dark = sum(backdrop(page, "body")) < 3 * 128
         assert dark == (scheme == "dark")
-        assert sum(backdrop(page, "figure svg:visible")) > 3 * 200  # a light panel behind black ink
+        ink = page.locator("figure > svg text:visible").evaluate_all(
+            "all => all.map(e => getComputedStyle(e).fill)"
+        )
+        assert ink
+        light = {sum(int(part) for part in re.findall(r"\d+", colour)[:3]) > 3 * 128 for colour in ink}
+        assert light == {dark}  # letters on the page itself: no white box behind a figure
+        assert (
+            page.locator("figure > svg")
+            .first.evaluate("e => getComputedStyle(e).backgroundColor")
+            .endswith(", 0)")
+        )
 
 
 def backdrop(page: Page, selector: str) -> list[int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from harness.report import figure_pair
 from harness.report.page import render, write_report
 from harness.report.pair import SHOWN, compare
 from harness.report.result import Result
@@ -17,6 +16,8 @@ from leaderboard.record.samples import SampleLine
 from tests.harness.full_records import full_record
 from tests.harness.report.parsed_page import Page
 from tests.harness.report.results import IMAGES, answers, few_figures, filed
+
+ON_THE_WAY = ("vision.mean", "connector.mean", "llm.last")
 
 
 def result(seed: int, **options: object) -> Result:
@@ -123,18 +124,13 @@ def test_a_page_of_two_that_cannot_be_compared_says_so_and_shows_both() -> None:
     assert "Where they disagree" not in page.text
 
 
-def test_layers_of_models_of_different_depth_lie_over_each_other(
+def test_both_curves_stand_in_one_figure_with_all_their_values(
     pair: tuple[Result, Result], page: Page
 ) -> None:
-    for one in pair:
-        points = figure_pair.path(one.record, "linear", "last")
-        assert [point.x for point in points] == sorted(point.x for point in points)
-        assert points[0].x == 0
-        assert points[-2].x == pytest.approx(2.5)
-        first = next(p for p in one.record.probes if (p.module, p.pool, p.layer) == ("vision", "mean", 0))
-        assert points[0].value == first.balanced_accuracy
-        assert one.record.answers is not None
-        assert points[-1].value == one.record.answers.balanced_accuracy
+    rows = [row for row in page.tables["values"] if row[0] == pair[0].name == pair[1].name]
+    drawn = [p for one in pair for p in one.record.probes if f"{p.module}.{p.pool}" in ON_THE_WAY]
+    assert len(rows) == len(drawn) + 2  # and two answers
+    assert {row[1] for row in rows} >= {"vision.00.mean", "connector.00.mean", "llm.08.last", "answer"}
     assert any("of the two models, linear readout" in word for word in page.words)
 
 

@@ -235,7 +235,16 @@ def test_text_can_be_read_in_both_colour_schemes(
     browser: Browser, file: Path, scheme: Literal["light", "dark"]
 ) -> None:
     with opened(browser, file, scheme=scheme) as found:
-        seen = ["p", ".note", ".mark", "caption", "tbody th a", ".ends-text", ".profile-text", "thead button"]
+        seen = [
+            "p",
+            ".note",
+            ".mark-word",
+            "caption",
+            "tbody th a",
+            ".ends-text",
+            ".profile-text",
+            "thead button",
+        ]
         for selector in [
             *seen,
             "#filters label",

