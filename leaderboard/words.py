@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from leaderboard.record.record import DiagnosisPart, Interval, UsagePart
+from leaderboard.record.parts import Interval, UsagePart
+from leaderboard.record.record import DiagnosisPart
 
 MINUS = "−"
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.console import print_table
 from leaderboard import words as words
-from leaderboard.record.record import Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record
 
 if TYPE_CHECKING:
     from harness.plan.plan import Plan

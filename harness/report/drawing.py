@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from leaderboard.record.record import Interval
+from leaderboard.record.parts import Interval
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers and hatches differ as well.
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"

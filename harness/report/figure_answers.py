@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREY, ORANGE, PALE, VERMILLION, Drawing
 from leaderboard.record.checks import AnswerTargetPart
-from leaderboard.record.record import AnswersPart, Interval, Record, ReliabilityBin
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import AnswersPart, Record, ReliabilityBin
 
 _ORDER = re.compile(r"\d+(?:-\d+)*")
 _GROUPS = {  # colour and marker by what is varied

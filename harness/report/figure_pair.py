@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from harness.report import drawing
 from harness.report.drawing import BLACK, BLUE, GREY, PALE, VERMILLION, Drawing
-from leaderboard.record.record import Interval, ProbePart, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ProbePart, Record
 
 LOOKS = ((BLUE, "o"), (VERMILLION, "s"))  # of the first and the second result
 # Where each module stands: its layers spread evenly over this stretch, the first on the left.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.report import wording
 from leaderboard.record.checks import CausalLocusPart
-from leaderboard.record.record import Drop, GapPart, Record, TuningPart
+from leaderboard.record.parts import TuningPart
+from leaderboard.record.record import Drop, GapPart, Record
 
 # A place is used by the answers where its p is below this, in the causal check.
 _ALPHA = 0.05

@@ -22,7 +22,8 @@ from harness.run.sample_lines import sample_lines
 from harness.run.scores import score_run
 from harness.watch.causal import CausalCheck, causal_settings
 from harness.watch.watched import Watched
-from leaderboard.record.record import CostPart, ProvenancePart, Record, TaskPart, dump_record, read_record
+from leaderboard.record.parts import CostPart, ProvenancePart, TaskPart
+from leaderboard.record.record import Record, dump_record, read_record
 from leaderboard.record.samples import dump_lines
 from leaderboard.scoring import answers_and_probes
 from leaderboard.scoring.answer_target import IMAGES

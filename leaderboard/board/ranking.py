@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.compare.contrasts import DRAWS, LEVEL, two_sided_p
-from leaderboard.record.record import Interval, RecordError
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import RecordError
 from leaderboard.record.samples import SampleLine
 from leaderboard.scoring.answer_tests import NO_CLASS
 from probes.stats.bootstrap import ClusterBootstrap, interval

@@ -33,7 +33,8 @@ from leaderboard.compare.measured import Measured, check_comparable
 from leaderboard.compare.parts import Change, Floats, LeftOut, Pair, balanced_accuracy_change
 from leaderboard.compare.thresholds import Thresholds
 from leaderboard.compare.visible_change import smallest_visible_clustered_drop, smallest_visible_drop
-from leaderboard.record.record import Interval, Outcomes
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Outcomes
 from leaderboard.scoring.answer_tests import to_interval
 from leaderboard.scoring.answers_and_probes import count_outcomes
 from probes.causal.effect import sign_flip_p

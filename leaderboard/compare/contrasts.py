@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from leaderboard.compare.measured import Measured as Measured
 from leaderboard.compare.measured import check_comparable
 from leaderboard.compare.measured import read_measured as read_measured
-from leaderboard.record.record import Interval, RecordError
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import RecordError
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.scoring.answer_tests import to_interval
 from leaderboard.scoring.answers_and_probes import by_site, mean_correct

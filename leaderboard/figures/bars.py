@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from leaderboard.figures import svg
 from leaderboard.figures.svg import Scale
-from leaderboard.record.record import Interval, Outcomes, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Outcomes, Record
 
 _WIDTH, _HEIGHT = 150, 16
 _SHARE = Scale(0, 1, 5, _WIDTH - 5)

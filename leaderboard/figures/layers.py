@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from leaderboard.figures import svg
 from leaderboard.figures.svg import Figure, Scale
-from leaderboard.record.record import Interval, ProbePart, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ProbePart, Record
 from leaderboard.words import points
 
 # By module and pool: words. The style sheet has a colour for each, `symbols.html` a marker.

@@ -14,7 +14,8 @@ from leaderboard import words
 from leaderboard.board.standing import Board
 from leaderboard.figures.layers import SERIES, main_probes, series, site_order
 from leaderboard.page import plain, view
-from leaderboard.record.record import Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record
 
 _BREAK = re.compile("(?<=[/@_])|(?<=[a-z0-9])(?=[A-Z][a-z])")  # where a long name may go on in the next line
 _TEMPLATES = resources.files("leaderboard.page").joinpath("templates")

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from leaderboard.record.one_line import printable
 from leaderboard.record.record import RecordError
+from leaderboard.record.untrusted import printable
 from probes.sites import Module, Pool
 from tasks.spec import SplitName
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from leaderboard.record.checks import AnswerTargetPart
-from leaderboard.record.record import Interval
+from leaderboard.record.parts import Interval
 from leaderboard.record.samples import ProbeLine, SampleLine
 from probes.stats.metrics import proportion_estimate
 from tasks.spec import SplitName

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.record.record import Interval, ReliabilityBin
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ReliabilityBin
 from leaderboard.record.samples import Asked, SampleLine
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
 from probes.stats.metrics import Estimate, ece_bins, proportion_estimate

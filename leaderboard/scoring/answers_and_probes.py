@@ -13,7 +13,8 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.record.record import AnswersPart, Interval, Outcomes, ProbePart
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import AnswersPart, Outcomes, ProbePart
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.scoring import answer_tests
 from leaderboard.scoring.answer_tests import NO_CLASS as NO_CLASS

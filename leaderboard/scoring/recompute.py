@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from leaderboard.record.checks import FloorsPart, SimilarityPart
-from leaderboard.record.one_line import printable, short
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.samples import ProbeLine, SampleLine
+from leaderboard.record.untrusted import printable, short
 from leaderboard.scoring.answer_target import score_answer_target
 from leaderboard.scoring.answers_and_probes import SiteKey, score_answers, score_probes
 from leaderboard.scoring.connector import connector_inert

@@ -7,9 +7,9 @@ from typing import get_args
 
 import numpy as np
 
-from leaderboard.record.one_line import short
 from leaderboard.record.record import RecordError
 from leaderboard.record.samples import ProbeLine, SampleLine
+from leaderboard.record.untrusted import short
 from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
 from leaderboard.scoring.answer_tests import NO_CLASS
 from leaderboard.scoring.answers_and_probes import CLASS_READOUTS

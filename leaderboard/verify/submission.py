@@ -13,10 +13,9 @@ from pydantic import ValidationError
 
 from leaderboard.board.entry import PROBES, RECORD, SAMPLES, EntryFiles, check_name
 from leaderboard.board.folder import BoardFolder
-from leaderboard.record.one_line import printable
-from leaderboard.record.plain_file import read_packed, read_plain
 from leaderboard.record.record import Record, RecordError, dump_record
 from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines, parse_lines
+from leaderboard.record.untrusted import printable, read_packed, read_plain
 from leaderboard.scoring.recompute import declared_parts, differences, recompute
 from leaderboard.verify.declared_checks import check_declared
 from leaderboard.verify.probe_checks import check_probes

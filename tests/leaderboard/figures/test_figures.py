@@ -14,7 +14,8 @@ from leaderboard.figures import bars
 from leaderboard.figures.layers import layer_figure
 from leaderboard.figures.svg import digits
 from leaderboard.figures.waterfall import waterfall_figure
-from leaderboard.record.record import Interval, Outcomes, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Outcomes, Record
 from tests.harness.full_records import full_content, full_record
 
 

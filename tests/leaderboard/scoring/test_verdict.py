@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from leaderboard.record.checks import FloorPart, FloorsPart
-from leaderboard.record.record import DiagnosisPart, Interval, PermutationPart, ProbePart
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import DiagnosisPart, PermutationPart, ProbePart
 from leaderboard.scoring.verdict import gather, score_diagnosis, signal_tests
 from probes.verdict.diagnosis import SignalTests
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up, probe
