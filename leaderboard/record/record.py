@@ -191,8 +191,9 @@ class DiagnosisPart(Part):
     """Where the signal is lost, as far as the data can say.
 
     `reason` says why this verdict was given; `sentences` what is wrong and how sure that is, then what
-    would mend it. `parts` are the differences reported beside the four terms, by name, `levels` the chance-corrected balanced accuracy A at every place from "reference" to "answers", and
-    `accuracies` the plain accuracy there in points. `probabilities` holds the share of bootstrap draws that
+    would mend it. `parts` are the differences reported beside the four terms, by name, `levels` the
+    chance-corrected balanced accuracy A at every place from "reference" to "answers", and `accuracies`
+    the plain accuracy there in points. `probabilities` holds the share of bootstrap draws that
     pick each stage, `healthy_probability` that of the draws in which no stage loses `delta` or more;
     `rule` names how the stage is chosen.
     """
