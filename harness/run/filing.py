@@ -19,15 +19,14 @@ from harness.plan.configuration import package_version
 from harness.plan.options import EvalOptions
 from harness.plan.tuning_halves import tuning_part
 from harness.run.sample_lines import sample_lines
-from harness.run.scores import score_run
 from harness.watch.causal import CausalCheck, causal_settings
 from harness.watch.watched import Watched
 from leaderboard.record.parts import CostPart, ProvenancePart, TaskPart
 from leaderboard.record.record import Record, dump_record, read_record
 from leaderboard.record.samples import dump_lines
-from leaderboard.scoring import answers_and_probes
-from leaderboard.scoring.answer_target import IMAGES
-from leaderboard.scoring.verdict import diagnosis_settings
+from leaderboard.scoring.diagnosis import diagnosis_settings
+from leaderboard.scoring.letters import IMAGES
+from leaderboard.scoring.score import SCORING_VERSION, Declared, Lines, score
 from model_adapters.interface import ModelDescription
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
@@ -38,7 +37,7 @@ def judgement_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
     asked = {"causal": causal_settings()} if options.probe and options.causal else {}
     return {
         "readouts": list(options.readouts),
-        "scoring_version": answers_and_probes.SCORING_VERSION,
+        "scoring_version": SCORING_VERSION,
         "floors": {"which": options.floors, "key": key} if options.probe else None,
         "answer_target": dict(IMAGES) if options.probe and options.answer_target else None,
         "diagnosis": diagnosis_settings() if options.probe else None,
@@ -70,10 +69,10 @@ def file_record(
     timing: Timing,
 ) -> Record:
     """Write `samples.jsonl`, `probes.jsonl` and `record.json`, and return the record."""
-    headline = answering.headline
-    samples = sample_lines(store, dataset, images, headline)
+    samples = sample_lines(store, dataset, images, answering.headline)
     lines = watched.lines if watched else ()
-    scores = score_run(samples, watched, dataset, headline, options.seed, timing)
+    with timing.of("scores"):
+        scores = score(Lines(samples, lines), _declared(dataset, answering, watched, options.seed))
     causal = watched.causal if watched else None
     if options.causal and watched is None:
         causal = CausalCheck(
@@ -87,15 +86,9 @@ def file_record(
         task=_task_part(dataset),
         condition=answering.condition,
         tuning=tuning_part(answering.tuned, dataset),
-        answers=scores.answers,
-        health=scores.health,
-        probes=scores.probes,
         permutation=watched.judgement.permutation if watched else None,
-        diagnosis=scores.diagnosis,
-        floors=scores.floors,
-        answer_target=scores.answer_target,
-        similarity=watched.similarity if watched else None,
         projection=watched.projection if watched else None,
+        **vars(scores),
         causal=causal.part if causal else None,
         causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
@@ -106,6 +99,22 @@ def file_record(
     write_atomically(store.folder / "probes.jsonl", dump_lines(lines))
     write_atomically(store.folder / "record.json", dump_record(record))
     return record
+
+
+def _declared(dataset: Dataset, answering: Answering, watched: Watched | None, seed: int) -> Declared:
+    """Return what the run knows and its lines do not show."""
+    if watched is None:
+        return Declared(dataset.task, answering.headline, seed)
+    judged = watched.judgement
+    return Declared(
+        dataset.task,
+        answering.headline,
+        seed,
+        judged.permutation,
+        judged.permutation_p,
+        watched.floors,
+        watched.similarity,
+    )
 
 
 def _status(errors: int, images: int, options: EvalOptions) -> tuple[Any, str | None]:

@@ -8,13 +8,13 @@ from typing import Any
 from harness.data.dataset import Dataset, Sample
 from harness.passes import ask
 from harness.passes.store import PREFILL, RunStore
-from leaderboard.record.samples import Asked, SampleLine
-from leaderboard.scoring import answers_and_probes
-from leaderboard.scoring.reading import Outcome, outcome, read_class, wordings_of
+from leaderboard.record.record import Headline
+from leaderboard.record.samples import Asked, Outcome, SampleLine
+from leaderboard.scoring.reading import best, outcome, read_class, wordings_of
 
 
 def sample_lines(
-    store: RunStore, dataset: Dataset, images: ask.AskedImages, headline: answers_and_probes.Headline
+    store: RunStore, dataset: Dataset, images: ask.AskedImages, headline: Headline
 ) -> tuple[SampleLine, ...]:
     """Join the stored answers of every step into one line an image."""
     wordings = wordings_of(dataset.task)
@@ -41,9 +41,9 @@ def _line(
     orders: Sequence[Mapping[str, Any]],
     written: Mapping[str, Any] | None,
     read: int | None,
-    headline: answers_and_probes.Headline,
+    headline: Headline,
 ) -> SampleLine:
-    by_scores = answers_and_probes.best(scored["scores"])
+    by_scores = best(scored["scores"])
     generated = outcome(read, sample.label, written["error"]) if written is not None else None
     use_text = headline == "generated" and written is not None
     predicted = read if use_text else by_scores
@@ -67,7 +67,7 @@ def _line(
                 prompt=o["prompt"],
                 order=o["order"],
                 scores=o["scores"],
-                predicted=answers_and_probes.best(o["scores"]),
+                predicted=best(o["scores"]),
             )
             for o in orders
         ),

@@ -11,9 +11,8 @@ import numpy as np
 from harness.data.dataset import Sample
 from harness.passes.store import RunStore
 from leaderboard.record.checks import ProjectionPart, SimilarityPart
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, NO_CLASS
-from leaderboard.scoring.connector import connector_inert, connector_input
+from leaderboard.record.samples import MAIN_READOUT, NO_CLASS, ProbeLine
+from leaderboard.scoring.probes import connector_inert, connector_input
 from probes.sites import Site
 from probes.stats.equivalence import MARGIN
 from probes.stats.metrics import balanced_accuracy

@@ -16,9 +16,8 @@ from harness.console import Advance
 from harness.data.dataset import Dataset, Sample
 from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
-from leaderboard.scoring.answers_and_probes import NO_CLASS
+from leaderboard.record.samples import ANSWER_TARGET, NO_CLASS, NOT_ASKED, ProbeLine
+from leaderboard.scoring.letters import asked_rows
 from model_adapters.interface import Engine
 from probes.sites import Site, curve
 from tasks.questions import Question, letters_prompt, shuffled_letters_question

@@ -13,8 +13,8 @@ from harness.data.dataset import DataError, Sample
 from harness.passes.store import RunStore
 from harness.plan.options import EvalOptions
 from leaderboard.record.record import PermutationPart
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, NO_CLASS, SiteKey
+from leaderboard.record.samples import MAIN_READOUT, NO_CLASS, ProbeLine
+from leaderboard.scoring.probes import SiteKey
 from model_adapters.interface import Engine
 from probes.sites import Site
 from probes.stats.permutation import PermutationNull, permutation_null

@@ -16,8 +16,8 @@ from harness.plan.options import EvalOptions
 from harness.watch.floors import Floor, Floors, load_floors
 from harness.watch.probing import PREDICTED, SCORE_DECIMALS
 from harness.watch.random_floor import load_random_vision
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.floors import FLOOR, DeclaredFloors
+from leaderboard.record.samples import FLOOR, ProbeLine
+from leaderboard.scoring.floors import DeclaredFloors
 from model_adapters.interface import Engine
 from tasks.spec import SplitName
 

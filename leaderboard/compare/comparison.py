@@ -35,8 +35,6 @@ from leaderboard.compare.thresholds import Thresholds
 from leaderboard.compare.visible_change import smallest_visible_clustered_drop, smallest_visible_drop
 from leaderboard.record.parts import Interval
 from leaderboard.record.record import Outcomes
-from leaderboard.scoring.answer_tests import to_interval
-from leaderboard.scoring.answers_and_probes import count_outcomes
 from probes.causal.effect import sign_flip_p
 from probes.stats.bootstrap import ClusterBootstrap
 from probes.stats.metrics import holm, proportion_estimate
@@ -237,8 +235,8 @@ def _answered(side: Measured, groups: Sequence[str]) -> Answered:
     return Answered(
         model=side.name,
         status=side.record.status,
-        accuracy=to_interval(proportion_estimate(answered_right(side.test), groups)),
-        outcomes=count_outcomes(line.outcome for line in side.test),
+        accuracy=Interval.of(proportion_estimate(answered_right(side.test), groups)),
+        outcomes=Outcomes.of(line.outcome for line in side.test),
     )
 
 

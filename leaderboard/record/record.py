@@ -7,8 +7,10 @@ of the same thing.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
@@ -33,6 +35,12 @@ class Outcomes(Part):
     wrong: int
     no_answer: int
     error: int
+
+    @classmethod
+    def of(cls, found: Iterable[str]) -> Self:
+        """Count what became of the images."""
+        counted = Counter(found)
+        return cls(**{name: counted[name] for name in cls.model_fields})
 
 
 class ReliabilityBin(Part):

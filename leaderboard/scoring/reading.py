@@ -1,4 +1,4 @@
-"""Read a class out of free text, or say that none can be read. Nothing is guessed.
+"""Read a class out of label scores or free text, or say that none can be read. Nothing is guessed.
 
 Other harnesses report accuracies that are off by tens of points because an answer that cannot be read
 becomes a random class, the nearest string, or class 1. Here it becomes `no_answer`.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from leaderboard.record.samples import Outcome
 from leaderboard.scoring.negation import MASK, Stance, soften, stance
 from tasks.spec import TaskSpec
-
-Outcome = Literal["correct", "wrong", "no_answer", "error"]
 
 # Templates that open the thinking themselves leave only its end in what the model wrote.
 _THINKING = re.compile(
@@ -23,6 +22,11 @@ _THINKING = re.compile(
 )
 _ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.I)
 _SENTENCE_END = re.compile(r"[.!?;]")
+
+
+def best(scores: Sequence[float] | None) -> int | None:
+    """Return the index of the highest score; None without scores. A tie goes to the first."""
+    return None if scores is None else max(range(len(scores)), key=scores.__getitem__)
 
 
 @dataclass(frozen=True)

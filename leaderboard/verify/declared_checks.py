@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from leaderboard.record.checks import FloorsPart
 from leaderboard.record.record import Record
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import CLASS_READOUTS, MAIN_READOUT
-from leaderboard.scoring.floors import NAMES
+from leaderboard.record.samples import CLASS_READOUTS, FLOORS, MAIN_READOUT, ProbeLine
 from leaderboard.verify.record_rules import refuse
 from probes.stats.equivalence import MARGIN
 from tasks.spec import TaskSpec
@@ -76,7 +74,7 @@ def _p_values(record: Record) -> Iterator[tuple[str, float | None]]:
     if record.permutation is not None:
         yield "permutation.vision_p", record.permutation.vision_p
     if record.floors is not None:
-        for name in NAMES:
+        for name in FLOORS:
             yield f"floors.{name}.permutation_p", getattr(record.floors, name).permutation_p
 
 

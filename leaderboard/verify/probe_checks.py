@@ -8,12 +8,18 @@ from typing import get_args
 import numpy as np
 
 from leaderboard.record.record import RecordError
-from leaderboard.record.samples import ProbeLine, SampleLine
+from leaderboard.record.samples import (
+    ANSWER_TARGET,
+    CLASS_READOUTS,
+    FLOOR,
+    FLOORS,
+    NO_CLASS,
+    NOT_ASKED,
+    ProbeLine,
+    SampleLine,
+)
 from leaderboard.record.untrusted import short
-from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
-from leaderboard.scoring.answer_tests import NO_CLASS
-from leaderboard.scoring.answers_and_probes import CLASS_READOUTS
-from leaderboard.scoring.floors import FLOOR, NAMES
+from leaderboard.scoring.letters import asked_rows
 from leaderboard.verify.probe_places import check_whole
 from leaderboard.verify.sample_checks import HIGHEST_SCORE, LOWEST_SCORE
 from probes.sites import Module
@@ -51,7 +57,9 @@ def _check_site(line: ProbeLine, place: str) -> None:
         if not 0 <= getattr(line, name) <= most:
             raise RecordError(f"{place}: {name}: {short(getattr(line, name))}, but it must be 0 to {most}")
     if line.readout == FLOOR:
-        wanted = line.site if line.site in NAMES and line.module == "image" else f"one of {', '.join(NAMES)}"
+        wanted = (
+            line.site if line.site in FLOORS and line.module == "image" else f"one of {', '.join(FLOORS)}"
+        )
     else:
         wanted = f"{line.module}.{line.layer:02d}" if line.module in get_args(Module) else "that of a layer"
     if line.site != wanted:

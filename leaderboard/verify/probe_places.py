@@ -6,10 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from leaderboard.record.record import RecordError
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answer_target import ANSWER_TARGET
-from leaderboard.scoring.answers_and_probes import CLASS_READOUTS, MAIN_READOUT
-from leaderboard.scoring.floors import FLOOR, NAMES
+from leaderboard.record.samples import ANSWER_TARGET, CLASS_READOUTS, FLOOR, FLOORS, MAIN_READOUT, ProbeLine
 from probes.sites import MODULES, Module
 
 _Place = tuple[str, str]  # site and pool
@@ -108,9 +105,9 @@ def _check_modules(readout: str, lines: Sequence[ProbeLine]) -> None:
 def _check_others(lines: Sequence[ProbeLine]) -> None:
     """The floors are there, each as runs write it, and letters were asked at every decoder layer or nowhere."""
     floors = {(line.site, line.pool, line.layer, line.consumed) for line in lines if line.readout == FLOOR}
-    if floors != {(name, "mean", 0, False) for name in NAMES}:
+    if floors != {(name, "mean", 0, False) for name in FLOORS}:
         raise RecordError(
-            f"probes.jsonl: site: the floors must be {', '.join(NAMES)}, of pool mean, layer 0, not consumed"
+            f"probes.jsonl: site: the floors must be {', '.join(FLOORS)}, of pool mean, layer 0, not consumed"
         )
     asked = {(line.site, line.pool, line.consumed) for line in lines if line.readout == ANSWER_TARGET}
     layers = {

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from leaderboard.board.image_list import ImageList
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.untrusted import short
-from leaderboard.scoring.answers_and_probes import SCORING_VERSION
+from leaderboard.scoring.score import SCORING_VERSION
 from tasks.identity import task_hash
 from tasks.spec import TaskSpec
 

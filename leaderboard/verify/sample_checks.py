@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leaderboard.board.image_list import ImageList
-from leaderboard.record.record import RecordError
-from leaderboard.record.samples import Asked, SampleLine
+from leaderboard.record.record import Headline, RecordError
+from leaderboard.record.samples import Asked, Outcome, SampleLine
 from leaderboard.record.untrusted import short
-from leaderboard.scoring.answers_and_probes import Headline, best
-from leaderboard.scoring.reading import Outcome, Wordings, outcome, read_class, wordings_of
+from leaderboard.scoring.reading import Wordings, best, outcome, read_class, wordings_of
 from tasks.questions import variant_questions
 from tasks.spec import TaskSpec
 

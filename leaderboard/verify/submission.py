@@ -17,6 +17,7 @@ from leaderboard.record.record import Record, RecordError, dump_record
 from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines, parse_lines
 from leaderboard.record.untrusted import printable, read_packed, read_plain
 from leaderboard.scoring.recompute import declared_parts, differences, recompute
+from leaderboard.scoring.score import Lines
 from leaderboard.verify.declared_checks import check_declared
 from leaderboard.verify.probe_checks import check_probes
 from leaderboard.verify.record_rules import check_record
@@ -108,7 +109,7 @@ def check_submission(submission: Submission, board: BoardFolder) -> Checked:
     _check_counts(submission)
     check_probes(submission.probes, submission.samples, task)
     check_declared(record, submission.probes, task)
-    recomputed = recompute(record, submission.samples, submission.probes, task)
+    recomputed = recompute(record, Lines(submission.samples, submission.probes), task)
     for difference in differences(record, recomputed):
         raise RecordError(f"record.json: {difference}")
     official = images.official and record.task.official_data

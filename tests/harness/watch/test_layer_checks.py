@@ -14,7 +14,7 @@ from harness.passes.store import BATCH, PREFILL, RunStore
 from harness.watch import layer_checks
 from harness.watch.layer_checks import connector_similarity, projection_check
 from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.connector import connector_inert, connector_input
+from leaderboard.scoring.probes import connector_inert, connector_input
 from probes.sites import Site
 from probes.stats.similarity import linear_cka, neighbour_overlap
 
