@@ -18,9 +18,8 @@ from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines, parse_
 from leaderboard.record.untrusted import printable, read_packed, read_plain
 from leaderboard.scoring.recompute import declared_parts, differences, recompute
 from leaderboard.scoring.score import Lines
-from leaderboard.verify.declared_checks import check_declared
 from leaderboard.verify.probe_checks import check_probes
-from leaderboard.verify.record_rules import check_record
+from leaderboard.verify.record_checks import check_declared, check_record
 from leaderboard.verify.sample_checks import check_samples, check_ways
 
 STRING_LETTERS = 20_000  # of the longest string in a record

@@ -21,7 +21,7 @@ from leaderboard.board.entry import (
 from leaderboard.board.folder import BoardFolder
 from leaderboard.record.record import RecordError
 from leaderboard.record.untrusted import printable, read_plain, short
-from leaderboard.verify.entry_rules import (
+from leaderboard.verify.entry_checks import (
     BoardAnswers,
     refuse_copies,
     refuse_links,

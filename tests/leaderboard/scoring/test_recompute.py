@@ -17,8 +17,7 @@ from leaderboard.record.record import DiagnosisPart, Record, RecordError
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.recompute import DECLARED, declared_parts, differences, recompute
 from leaderboard.scoring.score import Lines
-from leaderboard.verify.declared_checks import check_declared
-from leaderboard.verify.record_rules import check_record
+from leaderboard.verify.record_checks import check_declared, check_record
 from tests.leaderboard.lines import CLASSES, MadeUp
 from tests.leaderboard.made_submission import SIZES, image_list, made_board, made_record, made_run, small_task
 from tests.leaderboard.verify.json_edits import leaves

@@ -15,7 +15,7 @@ from leaderboard.board.folder import BoardFolder
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.samples import SampleLine
 from leaderboard.record.untrusted import read_packed, read_plain, short
-from leaderboard.verify.record_rules import finished
+from leaderboard.verify.record_checks import finished
 from leaderboard.verify.submission import LIMITS, parse_record
 
 _ALIKE = 0.01  # nats by which the scores of one image may differ and yet be a copy, each about its mean
