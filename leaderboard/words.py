@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from leaderboard.record.record import DiagnosisPart, Interval, UsagePart
+from leaderboard.record.parts import Interval, UsagePart
+from leaderboard.record.record import DiagnosisPart
 
 MINUS = "−"
 NAME, TEXT, LONG = 72, 1_000, 4_000  # letters that are shown of a name, a sentence, a citation

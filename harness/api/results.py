@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 from harness.api.rows import HEADINGS, TITLE, footnotes, html_lines, html_table, result_row
 from harness.console import plain_table
 from harness.report.comparison.folders import result_folders
-from leaderboard.record.record import Interval, ProbePart, Record, read_record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ProbePart, Record, read_record
 
 if TYPE_CHECKING:
     import pandas

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from leaderboard import words
-from leaderboard.record.record import Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record
 
 TITLE = "Results (accuracy in %, 95% interval)"
 HEADINGS = (

@@ -16,7 +16,7 @@ from harness.cli.parsing import (
     command_line,
     included_with_a_word,
 )
-from leaderboard.record.json_schema import KINDS
+from leaderboard.board.json_schema import KINDS
 
 _BOARD = click.argument("board_path", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 
@@ -203,7 +203,7 @@ def rerun_command(
 @click.argument("kind", type=click.Choice(KINDS))
 def schema_command(kind: str) -> None:
     """Print the JSON Schema of record.json, of a line of samples.jsonl or probes.jsonl, or of entry.json."""
-    from leaderboard.record.json_schema import schema_text
+    from leaderboard.board.json_schema import schema_text
 
     click.echo(schema_text(kind), nl=False)
 

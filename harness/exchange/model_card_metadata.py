@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from harness.exchange.model_card_section import remarks
-from leaderboard.record.record import Interval, Record, RecordError
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record, RecordError
 
 _KEY = "model-index"
 _MEASURED_BY = "mllm-harness"

@@ -17,11 +17,8 @@ from leaderboard.board.entry import RECORD, Rerun
 from leaderboard.board.folder import TASKS, BoardFolder
 from leaderboard.compare.contrasts import LEVEL, answered_right, paired_difference
 from leaderboard.record.record import Record, RecordError
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answer_target import ANSWER_TARGET
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT
-from leaderboard.scoring.floors import FLOOR
-from leaderboard.verify.record_rules import halved
+from leaderboard.record.samples import ANSWER_TARGET, FLOOR, MAIN_READOUT, ProbeLine, SampleLine
+from leaderboard.verify.record_checks import halved
 from leaderboard.verify.submission import Submission, check_submission, read_submission
 from leaderboard.verify.verify import check_entry, mark_rerun
 

@@ -14,7 +14,7 @@ from harness.lm_eval.names import GENERATE
 from harness.passes.store import write_atomically
 from leaderboard.record.record import Record, RecordError, read_record
 from leaderboard.record.samples import SampleLine, read_lines
-from leaderboard.scoring.answers_and_probes import best
+from leaderboard.scoring.reading import best
 
 HARNESS = "harness"
 _OWN = {"model", "task", "condition", "status", "error", "answers", "health", "diagnosis"}

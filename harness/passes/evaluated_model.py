@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from harness.passes.engines import LoadedEngine, inner_engine
-from leaderboard.record.record import Condition, ModelPart, ParityPart, UsagePart
-from leaderboard.scoring.answers_and_probes import Headline
+from leaderboard.record.parts import ModelPart, ParityPart, UsagePart
+from leaderboard.record.record import Condition, Headline
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.tuned import TunedModel, tuned_by
 from model_adapters.interface import Engine, Metered, ModelDescription, Usage

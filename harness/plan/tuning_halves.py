@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.splits import cap_train, halve
-from leaderboard.record.record import TuningPart
+from leaderboard.record.parts import TuningPart
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.tuned import TunedImages, TunedModel, tuned_by
 

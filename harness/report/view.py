@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leaderboard.record.checks import CausalLocusPart
-from leaderboard.record.record import Drop, GapPart, Record, TuningPart
+from leaderboard.record.parts import TuningPart
+from leaderboard.record.record import Drop, GapPart, Record
 from leaderboard.words import MODES, PARTS, STEPS
 
 # A place is used by the answers where its p is below this, in the causal check.

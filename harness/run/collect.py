@@ -8,8 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.passes.store import write_atomically
-from leaderboard.record.record import read_record
-from leaderboard.record.summary import by_task_and_accuracy, entry_summary
+from leaderboard.record.record import by_task_and_accuracy, entry_summary, read_record
 
 FILE = "leaderboard.json"
 

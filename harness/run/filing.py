@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from harness.passes.timing import Timing
 from harness.plan.configuration import package_version
 from harness.plan.options import EvalOptions
 from harness.plan.tuning_halves import tuning_part
-from harness.run.scores import Scores
 from harness.watch.causal import CausalCheck, causal_settings
 from harness.watch.watch import LayerFindings
-from leaderboard.record.record import CostPart, ProvenancePart, Record, TaskPart, dump_record, read_record
-from leaderboard.record.samples import SampleLine, dump_lines
-from leaderboard.scoring import answers_and_probes
-from leaderboard.scoring.answer_target import IMAGES
-from leaderboard.scoring.verdict import diagnosis_settings
+from leaderboard.record.parts import CostPart, ProvenancePart, TaskPart
+from leaderboard.record.record import Record, dump_record, read_record
+from leaderboard.record.samples import dump_lines
+from leaderboard.scoring.diagnosis import diagnosis_settings
+from leaderboard.scoring.letters import IMAGES
+from leaderboard.scoring.score import SCORING_VERSION, Lines, Scores
 from model_adapters.interface import ModelDescription
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
@@ -36,7 +36,7 @@ def scoring_settings(options: EvalOptions, key: str | None) -> dict[str, Any]:
     asked = {"causal": causal_settings()} if options.probe and options.causal else {}
     return {
         "readouts": list(options.readouts),
-        "scoring_version": answers_and_probes.SCORING_VERSION,
+        "scoring_version": SCORING_VERSION,
         "floors": {"which": options.floors, "key": key} if options.probe else None,
         "answer_target": dict(IMAGES) if options.probe and options.answer_target else None,
         "diagnosis": diagnosis_settings() if options.probe else None,
@@ -60,7 +60,7 @@ def _configuration(store: RunStore, settings: Mapping[str, Any]) -> dict[str, An
 def file_record(
     run: Run,
     model: EvaluatedModel,
-    samples: Sequence[SampleLine],
+    lines: Lines,
     layers: LayerFindings | None,
     scores: Scores,
     settings: Mapping[str, Any],
@@ -80,23 +80,17 @@ def file_record(
         task=_task_part(dataset),
         condition=model.condition,
         tuning=tuning_part(model.tuned, dataset),
-        answers=scores.answers,
-        health=scores.health,
-        probes=scores.probes,
         permutation=layers.probes.permutation if layers else None,
-        diagnosis=scores.diagnosis,
-        floors=scores.floors,
-        answer_target=scores.answer_target,
-        similarity=layers.similarity if layers else None,
         projection=layers.projection if layers else None,
+        **vars(scores),
         causal=causal.part if causal else None,
         causal_detail=causal.detail if causal else None,
         configuration=_configuration(store, settings),
         cost=_cost(model, store.appended(PREFILL), run.timing),
         provenance=_provenance(options, run.timing),
     )
-    write_atomically(store.folder / "samples.jsonl", dump_lines(samples))
-    write_atomically(store.folder / "probes.jsonl", dump_lines(layers.lines if layers else ()))
+    write_atomically(store.folder / "samples.jsonl", dump_lines(lines.samples))
+    write_atomically(store.folder / "probes.jsonl", dump_lines(lines.probes))
     write_atomically(store.folder / "record.json", dump_record(record))
     return record
 

@@ -12,7 +12,7 @@ from harness.data.sources import load_dataset
 from harness.passes.answers import ask_all
 from harness.passes.context import Run
 from harness.passes.engines import PARITY_IMAGES, LoadedEngine, Questions
-from harness.passes.evaluated_model import evaluated_model, usage_so_far
+from harness.passes.evaluated_model import EvaluatedModel, evaluated_model, usage_so_far
 from harness.passes.prompts import query_of
 from harness.passes.store import RunStore
 from harness.passes.timing import Timing, time_by_step
@@ -23,10 +23,10 @@ from harness.plan.plan import PlannedRun
 from harness.plan.tuning_halves import ALL, without_tuned_images
 from harness.run.filing import file_record, finished_record, scoring_settings
 from harness.run.sample_lines import sample_lines
-from harness.run.scores import score_run
 from harness.watch.floors import floors_key
-from harness.watch.watch import watch
+from harness.watch.watch import LayerFindings, watch
 from leaderboard.record.record import Record
+from leaderboard.scoring.score import Declared, Lines, score
 from model_adapters.catalog.tuned import tuned_by
 from model_adapters.interface import Query, Trainable
 from tasks.questions import label_question
@@ -68,12 +68,22 @@ def _conduct(planned: PlannedRun, loaded: LoadedEngine, run: Run, settings: Mapp
     ask_all(run, planned.card.max_new_tokens or run.dataset.task.max_new_tokens)
     layers = watch(run) if run.observes else None
     model = evaluated_model(planned.card, run.dataset.task, loaded, used)
-    samples = sample_lines(run, model.headline)
-    scores = score_run(run, samples, layers, model.headline)
-    record = file_record(run, model, samples, layers, scores, settings)
+    lines = Lines(sample_lines(run, model.headline), layers.lines if layers else ())
+    with run.timing.of("scores"):
+        scores = score(lines, _declared(run, model, layers))
+    record = file_record(run, model, lines, layers, scores, settings)
     _say_what_is_missing(planned, run, record)
     run.console.say(f"{planned.title}: {time_by_step(run.timing.seconds, run.timing.total())}")
     return record
+
+
+def _declared(run: Run, model: EvaluatedModel, layers: LayerFindings | None) -> Declared:
+    """Return what the run knows and its lines do not show."""
+    known = (run.dataset.task, model.headline, run.options.seed)
+    if layers is None:
+        return Declared(*known)
+    probes = layers.probes
+    return Declared(*known, probes.permutation, probes.permutation_p, layers.floors, layers.similarity)
 
 
 def _prepare(planned: PlannedRun, run: Run) -> None:

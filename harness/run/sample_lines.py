@@ -9,12 +9,14 @@ from harness.data.dataset import Sample
 from harness.passes.answers import GENERATE, VARIANTS
 from harness.passes.context import Run
 from harness.passes.store import PREFILL, RunStore
+from leaderboard.record.record import Headline
 from leaderboard.record.samples import Asked, SampleLine
-from leaderboard.scoring import answers_and_probes
-from leaderboard.scoring.reading import Outcome, outcome, read_class, wordings_of
+from leaderboard.scoring.reading import Wordings, best, read_answers, wordings_of
+
+_UNWRITTEN: Mapping[str, None] = {"text": None, "error": None}
 
 
-def sample_lines(run: Run, headline: answers_and_probes.Headline) -> tuple[SampleLine, ...]:
+def sample_lines(run: Run, headline: Headline) -> tuple[SampleLine, ...]:
     """Join the stored answers of every step into one line an image."""
     store, images = run.store, run.images
     wordings = wordings_of(run.dataset.task)
@@ -26,8 +28,7 @@ def sample_lines(run: Run, headline: answers_and_probes.Headline) -> tuple[Sampl
         asked = sample.split == "test"  # ids are unique within a split alone
         orders = varied[sample.id]["orders"] if asked and sample.id in varied else []
         written = texts.get(sample.id) if asked else None
-        read = read_class(written["text"], wordings) if written and written["error"] is None else None
-        lines.append(_line(sample, scored, orders, written, read, headline))
+        lines.append(_line(sample, scored, orders, written or _UNWRITTEN, wordings, headline))
     return tuple(lines)
 
 
@@ -39,16 +40,19 @@ def _line(
     sample: Sample,
     scored: Mapping[str, Any],
     orders: Sequence[Mapping[str, Any]],
-    written: Mapping[str, Any] | None,
-    read: int | None,
-    headline: answers_and_probes.Headline,
+    written: Mapping[str, Any],
+    wordings: Wordings,
+    headline: Headline,
 ) -> SampleLine:
-    by_scores = answers_and_probes.best(scored["scores"])
-    generated = outcome(read, sample.label, written["error"]) if written is not None else None
-    use_text = headline == "generated" and written is not None
-    predicted = read if use_text else by_scores
-    error = written["error"] if use_text and written is not None else scored["error"]
-    final: Outcome = outcome(predicted, sample.label, error)
+    read = read_answers(
+        wordings,
+        headline,
+        sample.label,
+        scores=scored["scores"],
+        scores_error=scored["error"],
+        text=written["text"],
+        text_error=written["error"],
+    )
     return SampleLine(
         id=sample.id,
         split=sample.split,
@@ -57,19 +61,11 @@ def _line(
         group=sample.group,
         scores=scored["scores"],
         scores_normalised=scored["normalised"],
-        predicted=predicted,
-        text=written["text"] if written is not None else None,
-        read=read,
-        outcome=final,
-        generated_outcome=generated,
+        text=written["text"],
         orders=tuple(
-            Asked(
-                prompt=o["prompt"],
-                order=o["order"],
-                scores=o["scores"],
-                predicted=answers_and_probes.best(o["scores"]),
-            )
+            Asked(prompt=o["prompt"], order=o["order"], scores=o["scores"], predicted=best(o["scores"]))
             for o in orders
         ),
-        error=scored["error"] or (written["error"] if written else None),
+        error=scored["error"] or written["error"],
+        **read._asdict(),
     )

@@ -12,12 +12,12 @@ from leaderboard.compare.contrasts import (
     MEDICAL,
     REFERENCE,
     Contrast,
-    Measured,
     answer_contrast,
     concluded,
     layer_contrast,
     probe_contrast,
 )
+from leaderboard.compare.measured import Measured
 from leaderboard.record.record import RecordError
 
 _Key = tuple[str, str, str]

@@ -10,7 +10,7 @@ from harness.study.comparisons import compare
 from harness.study.document import Study
 from harness.study.page import write_page
 from harness.study.tables import cell_table, contrast_table, hole_table, layer_table, write_table
-from leaderboard.compare.contrasts import Measured, read_measured
+from leaderboard.compare.measured import Measured, read_measured
 
 TABLES, FIGURES = "tables", "figures"
 

@@ -11,7 +11,8 @@ from harness.study.cells import Cell
 from harness.study.comparisons import Comparisons
 from harness.study.document import Study
 from harness.study.tables import escape
-from leaderboard.compare.contrasts import Contrast, Measured
+from leaderboard.compare.contrasts import Contrast
+from leaderboard.compare.measured import Measured
 from leaderboard.figures.png import NO_FONTS
 from leaderboard.words import interval, p_value, points
 

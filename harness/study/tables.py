@@ -10,8 +10,10 @@ from pathlib import Path
 
 from harness.passes.store import write_atomically
 from harness.study.cells import Cell
-from leaderboard.compare.contrasts import Contrast, Measured
-from leaderboard.record.record import Interval, ModuleHealthPart
+from leaderboard.compare.contrasts import Contrast
+from leaderboard.compare.measured import Measured
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ModuleHealthPart
 
 Value = str | int | float | bool | None
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\|`*_<>[]#"} | {"\n": " ", "\r": " "})

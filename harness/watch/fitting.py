@@ -11,8 +11,7 @@ import numpy as np
 
 from harness.data.dataset import Sample
 from harness.passes.store import PREFILL, RunStore
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import NO_CLASS
+from leaderboard.record.samples import NO_CLASS, ProbeLine
 from probes.sites import Site
 from tasks.spec import SplitName
 

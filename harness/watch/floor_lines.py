@@ -13,8 +13,8 @@ from harness.passes.engines import inner_engine
 from harness.watch.fitting import PREDICTED, filed_scores
 from harness.watch.floors import Floor, Floors, load_floors
 from harness.watch.random_floor import load_random_vision
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.floors import FLOOR, DeclaredFloors
+from leaderboard.record.samples import FLOOR, ProbeLine
+from leaderboard.scoring.floors import DeclaredFloors
 from tasks.questions import label_question
 from tasks.spec import SplitName
 

@@ -10,9 +10,8 @@ import numpy as np
 from harness.passes.context import Run
 from harness.watch.fitting import StoredFeatures, chunks
 from leaderboard.record.checks import ProjectionPart, SimilarityPart
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, NO_CLASS
-from leaderboard.scoring.connector import connector_inert, connector_input
+from leaderboard.record.samples import MAIN_READOUT, NO_CLASS, ProbeLine
+from leaderboard.scoring.probes import connector_inert, connector_input
 from probes.stats.equivalence import MARGIN
 from probes.stats.metrics import balanced_accuracy
 from probes.stats.similarity import NEIGHBOURS, linear_cka, neighbour_overlap

@@ -17,8 +17,8 @@ from harness.data.dataset import Dataset, Sample
 from harness.passes.asking import Answered, Pass
 from harness.passes.context import Run
 from harness.watch.fitting import PREDICTED, SplitRows, StoredFeatures, equal_widths, fit_readout, probe_line
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answer_target import ANSWER_TARGET, NOT_ASKED, asked_rows
+from leaderboard.record.samples import ANSWER_TARGET, NOT_ASKED, ProbeLine
+from leaderboard.scoring.letters import asked_rows
 from probes.sites import Site, curve
 from tasks.questions import Question, letters_prompt, shuffled_letters_question
 from tasks.spec import SPLITS, SplitName

@@ -19,8 +19,8 @@ from harness.watch.fitting import (
     probe_line,
 )
 from leaderboard.record.record import PermutationPart
-from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, SiteKey
+from leaderboard.record.samples import MAIN_READOUT, ProbeLine
+from leaderboard.scoring.probes import SiteKey
 from probes.sites import Site
 from probes.stats.permutation import PermutationNull, permutation_null
 from tasks.spec import SPLITS, SplitName

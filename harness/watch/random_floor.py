@@ -22,8 +22,8 @@ from harness.data.progress import Step, silent
 from harness.passes.store import write_atomically
 from harness.watch.fitting import fit_readout
 from leaderboard.record.checks import LayerFloor
-from leaderboard.scoring.answer_tests import to_interval
-from leaderboard.scoring.answers_and_probes import DRAWS
+from leaderboard.record.parts import Interval
+from leaderboard.scoring.answers import DRAWS
 from model_adapters.interface import Engine, ModelError, Query
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
 from tasks.spec import SPLITS, SplitName
@@ -130,7 +130,7 @@ def _measure(
         found = fit_readout("linear", train, validation, shown, len(dataset.task.classes))[0]
         predicted = found["test"][0].argmax(axis=1)
         measured = balanced_accuracy_estimate(labels[rows["test"]], predicted, resamples)
-        floors.append(LayerFloor(site=site.name, balanced_accuracy=to_interval(measured)))
+        floors.append(LayerFloor(site=site.name, balanced_accuracy=Interval.of(measured)))
     return tuple(floors)
 
 

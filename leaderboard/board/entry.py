@@ -15,9 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from leaderboard.record.one_line import printable, short
-from leaderboard.record.plain_file import read_plain
 from leaderboard.record.record import Record, RecordError
+from leaderboard.record.untrusted import printable, read_plain, short
 
 State = Literal["recomputed", "rerun"]
 

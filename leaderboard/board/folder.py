@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from leaderboard.board.entry import ENTRIES
 from leaderboard.board.image_list import ImageList, dump_image_list, read_image_list, shipped_image_list
-from leaderboard.record.one_line import short
 from leaderboard.record.record import RecordError
+from leaderboard.record.untrusted import short
 from tasks import catalog
 from tasks.document import Node, checked, load_checked
 from tasks.spec import TaskSpec

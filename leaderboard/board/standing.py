@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from leaderboard.board.entry import Rerun, State
-from leaderboard.record.record import Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record
 
 
 @dataclass(frozen=True)

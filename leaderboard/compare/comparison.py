@@ -33,9 +33,8 @@ from leaderboard.compare.measured import Measured, check_comparable
 from leaderboard.compare.parts import Change, Floats, LeftOut, Pair, balanced_accuracy_change
 from leaderboard.compare.thresholds import Thresholds
 from leaderboard.compare.visible_change import smallest_visible_clustered_drop, smallest_visible_drop
-from leaderboard.record.record import Interval, Outcomes
-from leaderboard.scoring.answer_tests import to_interval
-from leaderboard.scoring.answers_and_probes import count_outcomes
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Outcomes
 from probes.causal.effect import sign_flip_p
 from probes.stats.bootstrap import ClusterBootstrap
 from probes.stats.metrics import holm, proportion_estimate
@@ -236,8 +235,8 @@ def _answered(side: Measured, groups: Sequence[str]) -> Answered:
     return Answered(
         model=side.name,
         status=side.record.status,
-        accuracy=to_interval(proportion_estimate(answered_right(side.test), groups)),
-        outcomes=count_outcomes(line.outcome for line in side.test),
+        accuracy=Interval.of(proportion_estimate(answered_right(side.test), groups)),
+        outcomes=Outcomes.of(line.outcome for line in side.test),
     )
 
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from leaderboard.compare.measured import Measured as Measured
 from leaderboard.compare.measured import check_comparable
 from leaderboard.compare.measured import read_measured as read_measured
-from leaderboard.record.record import Interval, RecordError
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import RecordError
 from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answer_tests import to_interval
-from leaderboard.scoring.answers_and_probes import by_site, mean_correct
+from leaderboard.scoring.probes import by_site, mean_correct
 from probes.stats.bootstrap import ClusterBootstrap, interval
 from probes.stats.metrics import exact_mcnemar, holm, proportion_estimate
 
@@ -230,8 +230,8 @@ def _contrast(
         second=second.name,
         model=about.name,
         metric="accuracy",
-        first_value=to_interval(proportion_estimate(first.correct, groups)),
-        second_value=to_interval(proportion_estimate(second.correct, groups)),
+        first_value=Interval.of(proportion_estimate(first.correct, groups)),
+        second_value=Interval.of(proportion_estimate(second.correct, groups)),
         value=found.value,
         low=found.low,
         high=found.high,

@@ -8,8 +8,8 @@ import numpy as np
 
 from leaderboard.compare.measured import Measured
 from leaderboard.compare.parts import Change, Floats, LeftOut, Pair, paired_change
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT
-from leaderboard.scoring.verdict import gather
+from leaderboard.record.samples import MAIN_READOUT
+from leaderboard.scoring.diagnosis import gather
 from probes.verdict.waterfall import MODES, TERMS, Mode, Waterfall, waterfall
 
 

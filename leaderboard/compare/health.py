@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from leaderboard.compare.contrasts import BOOTSTRAP, DRAWS
 from leaderboard.compare.parts import Change, Floats, LeftOut, Pair
-from leaderboard.scoring.answers_and_probes import DRAWS as SCORE_DRAWS
-from leaderboard.scoring.answers_and_probes import by_site
-from leaderboard.scoring.health_profile import module_curve
+from leaderboard.scoring.answers import DRAWS as SCORE_DRAWS
+from leaderboard.scoring.health import module_curve
+from leaderboard.scoring.probes import by_site
 from probes.sites import Module, Pool
 from probes.stats.bootstrap import ClusterBootstrap
 from probes.verdict.health import ModuleHealth, feature_health_score, health

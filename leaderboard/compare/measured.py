@@ -9,9 +9,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from leaderboard.record.plain_file import read_packed
 from leaderboard.record.record import Record, RecordError, read_record
 from leaderboard.record.samples import ProbeLine, SampleLine, parse_lines, read_lines
+from leaderboard.record.untrusted import read_packed
 from tasks.spec import SplitName
 
 _MOST_BYTES = 2**31  # of unpacked lines

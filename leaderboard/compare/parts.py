@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from leaderboard.compare.contrasts import BOOTSTRAP, DRAWS, two_sided_p
 from leaderboard.compare.measured import Measured
-from leaderboard.scoring.answers_and_probes import NO_CLASS
+from leaderboard.scoring.answers import predicted_classes
 from probes.stats.bootstrap import ClusterBootstrap, interval
 from probes.stats.metrics import balanced_accuracy
 
@@ -131,12 +131,7 @@ def paired_change(
 
 def balanced_accuracy_change(pair: Pair, *, seed: int = 0) -> Change:
     """Compare the balanced accuracy of the headline answers."""
-    predicted = np.array(
-        [
-            [NO_CLASS if line.predicted is None else line.predicted for line in side.test]
-            for side in pair.sides
-        ]
-    )
+    predicted = np.stack([predicted_classes(side.test) for side in pair.sides])
     resamples = ClusterBootstrap.of(pair.groups, draws=DRAWS, seed=seed)
     values = balanced_accuracy(pair.labels, predicted)
     draws = resamples.balanced_accuracy(pair.labels, predicted)

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from leaderboard.figures import svg
 from leaderboard.figures.svg import Axes, Drawing, Figure, Scale
-from leaderboard.record.record import AnswersPart, Interval, Outcomes, Record, ReliabilityBin
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import AnswersPart, Outcomes, Record, ReliabilityBin
 from leaderboard.words import percent
 
 _WIDTH, _HEIGHT = 150, 16

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from leaderboard.figures import svg
 from leaderboard.figures.svg import Drawing, Figure, Scale
-from leaderboard.record.record import HealthProfile, Interval, ModuleHealthPart, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import HealthProfile, ModuleHealthPart, Record
 from leaderboard.words import ends, interval, number, points
 
 _ORDER = re.compile(r"\d+(?:-\d+)*")

@@ -9,7 +9,8 @@ from itertools import pairwise
 from leaderboard.figures import svg
 from leaderboard.figures.svg import Axes, Drawing, Figure, Scale, Table
 from leaderboard.record.checks import AnswerTargetPart
-from leaderboard.record.record import Interval, ProbePart, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import ProbePart, Record
 from leaderboard.words import ends, points
 
 # By module and pool: words. `theme` has a colour and a marker for each.

@@ -15,7 +15,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from leaderboard.figures import theme
-from leaderboard.record.record import Interval
+from leaderboard.record.parts import Interval
 from leaderboard.words import LONG, MINUS, NAME, interval, plain
 
 Point = tuple[float, float]

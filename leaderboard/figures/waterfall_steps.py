@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.record.record import DiagnosisPart, Drop, GapPart, Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import DiagnosisPart, Drop, GapPart, Record
 
 Kind = Literal["level", "term", "part", "absent"]
 

@@ -12,9 +12,9 @@ from leaderboard.board.entry import FILES, Entry, read_entry
 from leaderboard.board.folder import BoardFolder
 from leaderboard.board.ranking import TaskAnswers, joined_levels, task_ranks
 from leaderboard.board.standing import Board, BoardEntry, BoardTask, JoinedRow
-from leaderboard.record.record import Interval, Record, RecordError
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record, RecordError, by_task_and_accuracy, entry_summary
 from leaderboard.record.samples import SampleLine
-from leaderboard.record.summary import by_task_and_accuracy, entry_summary
 from leaderboard.verify.submission import read_submission
 from probes.stats.metrics import chance_corrected
 

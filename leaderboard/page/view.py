@@ -14,7 +14,7 @@ from leaderboard.figures import bars
 from leaderboard.figures.layers import layer_figure
 from leaderboard.figures.svg import Figure
 from leaderboard.figures.waterfall import waterfall_figure
-from leaderboard.record.record import Interval
+from leaderboard.record.parts import Interval
 
 # Ranges of the number of parameters: where each ends, its key and its name.
 _SIZES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.record.base import Interval, Part
+from leaderboard.record.parts import Interval, Part
 from probes.sites import Module, Pool
 
 

@@ -7,46 +7,25 @@ of the same thing.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
-from leaderboard.record.base import Interval as Interval
-from leaderboard.record.base import Part
 from leaderboard.record.checks import AnswerTargetPart, CausalPart, FloorsPart, ProjectionPart, SimilarityPart
-from leaderboard.record.cost import CostPart as CostPart
-from leaderboard.record.cost import ProvenancePart as ProvenancePart
-from leaderboard.record.cost import UsagePart as UsagePart
-from leaderboard.record.model import ModelPart as ModelPart
-from leaderboard.record.model import ParityPart as ParityPart
-from leaderboard.record.model import TuningPart as TuningPart
+from leaderboard.record.parts import CostPart, Interval, ModelPart, Part, ProvenancePart, TaskPart, TuningPart
 from probes.sites import Module, Pool
 
 Status = Literal["complete", "partial", "failed"]
 Condition = Literal["released", "lora"]
+Headline = Literal["scores", "generated"]
 Verdict = Literal["vision", "connector", "comprehension", "mapping", "healthy", "no_signal", "undetermined"]
 
 
 class RecordError(Exception):
     """A record or result folder is missing, malformed or inconsistent; the message names where."""
-
-
-class TaskPart(Part):
-    """Which images were asked about. `official_data` is true only where published hashes matched."""
-
-    name: str
-    version: int
-    classes: tuple[str, ...]
-    dataset_fingerprint: str
-    official_data: bool
-    n_train: int
-    n_val: int
-    n_test: int
-    grouped_by: str
-    dropped_train: int  # images left out of train because their group is in another split
-    dropped_val: int
-    val_cut_from_train: int
 
 
 class Outcomes(Part):
@@ -56,6 +35,12 @@ class Outcomes(Part):
     wrong: int
     no_answer: int
     error: int
+
+    @classmethod
+    def of(cls, found: Iterable[str]) -> Self:
+        """Count what became of the images."""
+        counted = Counter(found)
+        return cls(**{name: counted[name] for name in cls.model_fields})
 
 
 class ReliabilityBin(Part):
@@ -94,7 +79,7 @@ class AnswersPart(Part):
     macro_f1: Interval
     auroc: Interval | None
     ece: Interval | None
-    headline_source: Literal["scores", "generated"]
+    headline_source: Headline
     outcomes: Outcomes
     generated_accuracy: Interval | None
     generated_outcomes: Outcomes | None
@@ -214,9 +199,9 @@ class DiagnosisPart(Part):
     """Where the signal is lost, as far as the data can say.
 
     `reason` says why this verdict was given; `sentences` what is wrong and how sure that is, then what
-    would mend it. `parts` are the differences reported beside the four terms, by name (`probes.verdict.waterfall`),
-    `levels` the chance-corrected balanced accuracy A at every place from "reference" to "answers", and
-    `accuracies` the plain accuracy there in points. `probabilities` holds the share of bootstrap draws that
+    would mend it. `parts` are the differences reported beside the four terms, by name, `levels` the
+    chance-corrected balanced accuracy A at every place from "reference" to "answers", and `accuracies`
+    the plain accuracy there in points. `probabilities` holds the share of bootstrap draws that
     pick each stage, `healthy_probability` that of the draws in which no stage loses `delta` or more;
     `rule` names how the stage is chosen.
     """
@@ -288,3 +273,44 @@ def read_record(path: Path) -> Record:
 def dump_record(record: Record) -> str:
     """Return the record as JSON text, keys in the order of the schema, ending in a newline."""
     return record.model_dump_json(indent=2) + "\n"
+
+
+def entry_summary(record: Record, folder: str) -> dict[str, Any]:
+    """Return what a `leaderboard.json` holds of a record, in a results folder and on a board alike.
+
+    `folder` is the result's, below that of the `leaderboard.json`, with forward slashes.
+    """
+    answers, health = record.answers, record.health
+    return {
+        "model": record.model.name,
+        "role": record.model.role,
+        "engine": record.model.engine,
+        "revision": record.model.revision,
+        "parameters": record.model.parameters,
+        "condition": record.condition,
+        "task": record.task.name,
+        "task_version": record.task.version,
+        "dataset_fingerprint": record.task.dataset_fingerprint,
+        "official_data": record.task.official_data,
+        "seen_in_training": record.model.seen_in_training,
+        "status": record.status,
+        "accuracy": _dumped(answers.accuracy) if answers else None,
+        "balanced_accuracy": _dumped(answers.balanced_accuracy) if answers else None,
+        "generated_accuracy": _dumped(answers.generated_accuracy) if answers else None,
+        "majority_accuracy": answers.majority_accuracy if answers else None,
+        "headline_source": answers.headline_source if answers else None,
+        "profile": list(health.profile) if health else None,
+        "readout": health.readout if health else None,
+        "verdict": record.diagnosis.verdict if record.diagnosis else None,
+        "folder": folder,
+    }
+
+
+def by_task_and_accuracy(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """The order of entries: by task, complete ones first, then by accuracy, best first."""
+    accuracy = entry["accuracy"]["value"] if entry["accuracy"] else -1.0
+    return (entry["task"], entry["status"] != "complete", -accuracy, entry["model"], entry["condition"])
+
+
+def _dumped(interval: Interval | None) -> dict[str, Any] | None:
+    return interval.model_dump() if interval else None

@@ -9,12 +9,21 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from leaderboard.record.one_line import printable
 from leaderboard.record.record import RecordError
+from leaderboard.record.untrusted import printable
 from probes.sites import Module, Pool
 from tasks.spec import SplitName
 
 Outcome = Literal["correct", "wrong", "no_answer", "error"]
+
+MAIN_READOUT = "linear"  # the one a verdict uses
+CLASS_READOUTS = (MAIN_READOUT, "paper")  # those whose lines are probes of the class at a layer
+ANSWER_TARGET = "answer_target"  # the readout of the probes for the letter of the right option
+FLOOR = "floor"  # the readout of what no layer of a model enters
+FLOORS = ("reference", "pixels", "majority")  # its sites
+
+NO_CLASS = -1  # stands for an answer or a prediction that names no class
+NOT_ASKED = -1  # stands for the letter of an image that was not asked
 
 
 class _Line(BaseModel):

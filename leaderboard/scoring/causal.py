@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.record.checks import CausalLocusPart, ErasurePart, PatchingPart
-from leaderboard.scoring.answer_tests import to_interval
+from leaderboard.record.parts import Interval
 from probes.causal.effect import erasure_effect, patching_effect
 from probes.sites import Site
 
@@ -53,7 +53,7 @@ def score_locus(
         pool=site.pool,
         erasure=ErasurePart(
             rank=at[0]["rank"],
-            margin_drop=to_interval(effect.drop),
+            margin_drop=Interval.of(effect.drop),
             null=effect.null,
             p=effect.p,
             accuracy_drop=effect.accuracy_drop,
@@ -87,8 +87,8 @@ def _patching(
         seed=seed,
     )
     return PatchingPart(
-        shift=to_interval(effect.shift),
-        null=to_interval(effect.null),
+        shift=Interval.of(effect.shift),
+        null=Interval.of(effect.null),
         p=effect.p,
         taken_over=effect.taken_over,
         null_taken_over=effect.null_taken_over,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from leaderboard.record.checks import BlankPart, FloorPart, FloorsPart, LayerFloor
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answer_tests import to_interval
-from leaderboard.scoring.answers_and_probes import DRAWS
+from leaderboard.record.parts import Interval
+from leaderboard.record.samples import FLOOR, FLOORS, ProbeLine, SampleLine
+from leaderboard.scoring.answers import DRAWS
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
 from probes.stats.metrics import proportion_estimate, softmax
-
-FLOOR = "floor"  # the readout of the floors' lines
-NAMES = ("reference", "pixels", "majority")  # their sites
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,24 @@ class DeclaredFloors:
     blank_detail: str | None = None
     random_vision: tuple[LayerFloor, ...] | None = None
     random_vision_detail: str | None = None
+
+    @classmethod
+    def of(cls, floors: FloorsPart) -> DeclaredFloors:
+        """Return what a record declares of its floors.
+
+        Of the grey picture's label scores it has the softmax alone; scores of the same one stand for them.
+        """
+        parts = {name: getattr(floors, name) for name in FLOORS}
+        blank = floors.blank
+        return cls(
+            floors.key,
+            {name: part.detail for name, part in parts.items()},
+            {name: part.permutation_p for name, part in parts.items()},
+            None if blank is None else tuple(math.log(max(p, 1e-300)) for p in blank.probabilities),
+            floors.blank_detail,
+            floors.random_vision,
+            floors.random_vision_detail,
+        )
 
 
 def score_floors(
@@ -57,11 +73,11 @@ def score_floors(
         name: FloorPart(
             name=name,
             detail=declared.details[name],
-            accuracy=to_interval(proportion_estimate(predictions[name] == labels, groups)),
-            balanced_accuracy=to_interval(balanced_accuracy_estimate(labels, predictions[name], resamples)),
+            accuracy=Interval.of(proportion_estimate(predictions[name] == labels, groups)),
+            balanced_accuracy=Interval.of(balanced_accuracy_estimate(labels, predictions[name], resamples)),
             permutation_p=declared.permutation_p[name],
         )
-        for name in NAMES
+        for name in FLOORS
     }
     return FloorsPart(
         key=declared.key,
@@ -79,5 +95,5 @@ def _blank(scores: Sequence[float], test: Sequence[SampleLine]) -> BlankPart:
     return BlankPart(
         predicted=predicted,
         probabilities=tuple(softmax(np.array(scores)).tolist()),
-        accuracy=to_interval(proportion_estimate(correct, [line.group for line in test])),
+        accuracy=Interval.of(proportion_estimate(correct, [line.group for line in test])),
     )

@@ -1,4 +1,4 @@
-"""Read a class out of free text, or say that none can be read. Nothing is guessed.
+"""Read a class out of label scores or free text, or say that none can be read. Nothing is guessed.
 
 Other harnesses report accuracies that are off by tens of points because an answer that cannot be read
 becomes a random class, the nearest string, or class 1. Here it becomes `no_answer`.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
+from leaderboard.record.record import Headline
+from leaderboard.record.samples import Outcome
 from leaderboard.scoring.negation import MASK, Stance, soften, stance
 from tasks.spec import TaskSpec
-
-Outcome = Literal["correct", "wrong", "no_answer", "error"]
 
 # Templates that open the thinking themselves leave only its end in what the model wrote.
 _THINKING = re.compile(
@@ -23,6 +24,11 @@ _THINKING = re.compile(
 )
 _ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.I)
 _SENTENCE_END = re.compile(r"[.!?;]")
+
+
+def best(scores: Sequence[float] | None) -> int | None:
+    """Return the index of the highest score; None without scores. A tie goes to the first."""
+    return None if scores is None else max(range(len(scores)), key=scores.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -112,3 +118,35 @@ def outcome(predicted: int | None, label: int, error: str | None) -> Outcome:
     if predicted is None:
         return "no_answer"
     return "correct" if predicted == label else "wrong"
+
+
+class ReadAnswers(NamedTuple):
+    """What follows from an image's text and label scores: the text's class and outcome, and the headline's."""
+
+    read: int | None
+    generated_outcome: Outcome | None
+    predicted: int | None
+    outcome: Outcome
+
+
+def read_answers(
+    wordings: Wordings,
+    headline: Headline,
+    label: int,
+    *,
+    scores: Sequence[float] | None,
+    scores_error: str | None,
+    text: str | None,
+    text_error: str | None,
+) -> ReadAnswers:
+    """Return what an image's answers say. Where the text is the headline and none was asked for, its scores are.
+
+    An error is None where there was none; a text that is None without an error was not asked for.
+    """
+    read = read_class(text, wordings) if text is not None and text_error is None else None
+    asked = text is not None or text_error is not None
+    generated = outcome(read, label, text_error) if asked else None
+    if headline == "generated" and generated is not None:
+        return ReadAnswers(read, generated, read, generated)
+    predicted = best(scores)
+    return ReadAnswers(read, generated, predicted, outcome(predicted, label, scores_error))

@@ -7,23 +7,13 @@ cannot be computed from lines: it is taken over and called declared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from leaderboard.record.checks import FloorsPart, SimilarityPart
-from leaderboard.record.one_line import printable, short
 from leaderboard.record.record import Record, RecordError
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answer_target import score_answer_target
-from leaderboard.scoring.answers_and_probes import SiteKey, score_answers, score_probes
-from leaderboard.scoring.connector import connector_inert
-from leaderboard.scoring.floors import DeclaredFloors, score_floors
-from leaderboard.scoring.health_profile import score_health
-from leaderboard.scoring.verdict import score_diagnosis, signal_tests
-from tasks.questions import letters_prompt
+from leaderboard.record.untrusted import printable, short
+from leaderboard.scoring.score import Declared, Lines, score
 from tasks.spec import TaskSpec
 
 TOLERANCE = 1e-6  # of a share or a score: two machines round sums differently
@@ -60,6 +50,17 @@ DECLARED = (
     "cost",
     "provenance",
 )
+_FROM_PROBES = (
+    "health",
+    "diagnosis",
+    "floors",
+    "answer_target",
+    "similarity",
+    "projection",
+    "permutation",
+    "causal",
+    "probes",
+)
 _OF_EACH_FLOOR = ("floors.detail", "floors.permutation_p")
 
 
@@ -78,57 +79,23 @@ class Difference:
         )
 
 
-def recompute(
-    record: Record, samples: Sequence[SampleLine], lines: Sequence[ProbeLine], task: TaskSpec
-) -> Record:
+def recompute(record: Record, lines: Lines, task: TaskSpec) -> Record:
     """Return the record with every part that follows from its lines computed anew.
 
     Args:
         record: as declared; it must be complete.
-        samples: the lines of all splits, checked by `sample_checks`.
-        lines: the probes' lines, checked by `probe_checks`; empty where nothing was probed.
+        lines: checked by `sample_checks` and `probe_checks`.
         task: the task as the board knows it.
 
     Raises:
         RecordError: the record lacks a part that its lines need, or has one that they do not give.
     """
-    if record.answers is None:
-        raise RecordError("record.json: answers: null, though the record is complete")
-    seed = record.provenance.seed
-    test = [line for line in samples if line.split == "test"]
-    classes, headline = len(task.classes), record.answers.headline_source
-    answers = score_answers(
-        samples, classes=classes, headline=headline, primary_prompt=task.primary_prompt, seed=seed
-    )
-    if not lines:
+    declared = Declared.of(record, task)
+    if not lines.probes:
         _refuse_unfounded(record)
-        return record.model_copy(update={"answers": answers})
-    known: dict[SiteKey, float] = {
-        (p.readout, p.site, p.pool): p.permutation_p for p in record.probes if p.permutation_p is not None
-    }
-    probes = score_probes(lines, test, known, seed=seed)
-    floors = _floors(record.floors, lines, test, seed)
-    letters = letters_prompt(task)
-    diagnosis = score_diagnosis(
-        samples,
-        lines,
-        classes=classes,
-        headline=headline,
-        signal=signal_tests(probes, record.permutation, floors),
-        reference=floors.reference.detail,
-        seed=seed,
-    )
-    return record.model_copy(
-        update={
-            "answers": answers,
-            "probes": probes,
-            "health": score_health(lines, test, final=answers.accuracy.value, seed=seed),
-            "floors": floors,
-            "answer_target": score_answer_target(lines, test, letters.id) if letters else None,
-            "similarity": _similarity(record.similarity, lines, test, classes, seed),
-            "diagnosis": diagnosis,
-        }
-    )
+    elif declared.floors is None:
+        raise RecordError("record.json: floors: null, though probes.jsonl has their lines")
+    return record.model_copy(update=vars(score(lines, declared)))
 
 
 def differences(declared: Record, recomputed: Record) -> Iterator[Difference]:
@@ -151,60 +118,9 @@ def declared_parts(record: Record, listed_train: int) -> tuple[str, ...]:
 
 def _refuse_unfounded(record: Record) -> None:
     """Without probes' lines nothing that is made of them may be declared."""
-    for name in (
-        "health",
-        "diagnosis",
-        "floors",
-        "answer_target",
-        "similarity",
-        "projection",
-        "permutation",
-        "causal",
-    ):
-        if getattr(record, name) is not None:
+    for name in _FROM_PROBES:
+        if getattr(record, name):
             raise RecordError(f"record.json: {name}: declared, but probes.jsonl is empty")
-    if record.probes:
-        raise RecordError("record.json: probes: declared, but probes.jsonl is empty")
-
-
-def _floors(
-    floors: FloorsPart | None, lines: Sequence[ProbeLine], test: Sequence[SampleLine], seed: int
-) -> FloorsPart:
-    if floors is None:
-        raise RecordError("record.json: floors: null, though probes.jsonl has their lines")
-    parts = {"reference": floors.reference, "pixels": floors.pixels, "majority": floors.majority}
-    blank = floors.blank
-    declared = DeclaredFloors(
-        key=floors.key,
-        details={name: part.detail for name, part in parts.items()},
-        permutation_p={name: part.permutation_p for name, part in parts.items()},
-        blank=None if blank is None else tuple(math.log(max(p, 1e-300)) for p in blank.probabilities),
-        blank_detail=floors.blank_detail,
-        random_vision=floors.random_vision,
-        random_vision_detail=floors.random_vision_detail,
-    )
-    return score_floors(lines, test, declared, seed=seed)
-
-
-def _similarity(
-    similarity: SimilarityPart | None,
-    lines: Sequence[ProbeLine],
-    test: Sequence[SampleLine],
-    classes: int,
-    seed: int,
-) -> SimilarityPart | None:
-    """Of the similarity only what the probes' predictions say is computed: whether the connector is inert."""
-    if similarity is None:
-        return None
-    inert = connector_inert(
-        lines,
-        np.array([line.label for line in test]),
-        [line.group for line in test],
-        classes,
-        margin=similarity.inert_margin,
-        seed=seed,
-    )
-    return similarity.model_copy(update={"connector_inert": inert})
 
 
 def _differ(place: str, declared: Any, recomputed: Any) -> Iterator[Difference]:

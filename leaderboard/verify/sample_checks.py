@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leaderboard.board.image_list import ImageList
-from leaderboard.record.one_line import short
-from leaderboard.record.record import RecordError
+from leaderboard.record.record import Headline, RecordError
 from leaderboard.record.samples import Asked, SampleLine
-from leaderboard.scoring.answers_and_probes import Headline, best
-from leaderboard.scoring.reading import Outcome, Wordings, outcome, read_class, wordings_of
+from leaderboard.record.untrusted import short
+from leaderboard.scoring.reading import Wordings, best, read_answers, wordings_of
 from tasks.questions import variant_questions
 from tasks.spec import TaskSpec
 
@@ -138,17 +137,19 @@ def _wrongs(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
             return
     if line.split != "test" and (line.text is not None or line.orders or line.generated_outcome is not None):
         yield Wrong("text or orders", "an answer", "none: only test images are asked for these")
-    yield from _wrong_text(line, asked)
-    use_text = asked.headline == "generated" and line.generated_outcome is not None
-    predicted = line.read if use_text else best(line.scores)
-    if line.predicted != predicted:
-        yield Wrong("predicted", short(line.predicted), short(predicted))
-    if use_text:
-        right: Outcome | None = line.generated_outcome
-    else:
-        right = outcome(predicted, line.label, line.error if line.scores is None else None)
-    if line.outcome != right:
-        yield Wrong("outcome", line.outcome, short(right))
+    failed = line.generated_outcome == "error"
+    right = read_answers(
+        asked.wordings,
+        asked.headline,
+        line.label,
+        scores=line.scores,
+        scores_error=line.error if line.scores is None else None,
+        text=line.text,
+        text_error=line.error if failed else None,
+    )
+    for name, value in right._asdict().items():
+        if getattr(line, name) != value:
+            yield Wrong(name, short(getattr(line, name)), short(value))
     yield from _wrong_orders(line, asked)
 
 
@@ -160,23 +161,6 @@ def _are_scores(values: Sequence[float], classes: int) -> bool:
 def _together(scores: Sequence[float]) -> float:
     """Return the logarithm of the sum of probabilities whose logarithms these are."""
     return float(np.logaddexp.reduce(scores))
-
-
-def _wrong_text(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:
-    """Check what was read from the free text; without any the image was not asked for one, or that failed."""
-    failed = line.generated_outcome == "error"
-    if line.text is None or failed:
-        if line.read is not None:
-            yield Wrong("read", short(line.read), "null without a text")
-        if line.generated_outcome is not None and not (failed and line.error is not None):
-            yield Wrong("generated_outcome", line.generated_outcome, "null without a text, or error with one")
-        return
-    read = read_class(line.text, asked.wordings)
-    if line.read != read:
-        yield Wrong("read", short(line.read), short(read))
-    right = outcome(read, line.label, None)
-    if line.generated_outcome != right:
-        yield Wrong("generated_outcome", short(line.generated_outcome), right)
 
 
 def _wrong_orders(line: SampleLine, asked: _Asked) -> Iterator[Wrong]:

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from leaderboard.board.entry import PROBES, RECORD, SAMPLES, EntryFiles, check_name
 from leaderboard.board.folder import BoardFolder
-from leaderboard.record.one_line import printable
-from leaderboard.record.plain_file import read_packed, read_plain
 from leaderboard.record.record import Record, RecordError, dump_record
 from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines, parse_lines
+from leaderboard.record.untrusted import printable, read_packed, read_plain
 from leaderboard.scoring.recompute import declared_parts, differences, recompute
-from leaderboard.verify.declared_checks import check_declared
+from leaderboard.scoring.score import Lines
 from leaderboard.verify.probe_checks import check_probes
-from leaderboard.verify.record_rules import check_record
+from leaderboard.verify.record_checks import check_declared, check_record
 from leaderboard.verify.sample_checks import check_samples, check_ways
 
 STRING_LETTERS = 20_000  # of the longest string in a record
@@ -109,7 +108,7 @@ def check_submission(submission: Submission, board: BoardFolder) -> Checked:
     _check_counts(submission)
     check_probes(submission.probes, submission.samples, task)
     check_declared(record, submission.probes, task)
-    recomputed = recompute(record, submission.samples, submission.probes, task)
+    recomputed = recompute(record, Lines(submission.samples, submission.probes), task)
     for difference in differences(record, recomputed):
         raise RecordError(f"record.json: {difference}")
     official = images.official and record.task.official_data

@@ -7,7 +7,7 @@ from pathlib import Path
 from leaderboard.board.entry import ENTRIES, RECORD, Entry, EntryFiles, entry_folder, write_entry
 from leaderboard.board.folder import BoardFolder
 from leaderboard.record.record import RecordError, dump_record
-from leaderboard.verify.entry_rules import (
+from leaderboard.verify.entry_checks import (
     BoardAnswers,
     refuse_copies,
     refuse_links,

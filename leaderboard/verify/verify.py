@@ -19,10 +19,9 @@ from leaderboard.board.entry import (
     write_entry,
 )
 from leaderboard.board.folder import BoardFolder
-from leaderboard.record.one_line import printable, short
-from leaderboard.record.plain_file import read_plain
 from leaderboard.record.record import RecordError
-from leaderboard.verify.entry_rules import (
+from leaderboard.record.untrusted import printable, read_plain, short
+from leaderboard.verify.entry_checks import (
     BoardAnswers,
     refuse_copies,
     refuse_links,

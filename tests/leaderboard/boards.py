@@ -7,7 +7,8 @@ from typing import Any
 
 from leaderboard.board.entry import Rerun
 from leaderboard.board.standing import Board, BoardEntry, BoardTask, JoinedRow
-from leaderboard.record.record import Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record
 from tests.harness.full_records import full_content, within
 from tests.harness.run.test_record import record_of
 

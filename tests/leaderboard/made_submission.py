@@ -12,14 +12,11 @@ import numpy as np
 from leaderboard.board.folder import BoardFolder, add_task, init_board, open_board
 from leaderboard.board.image_list import ImageList, ListedSample
 from leaderboard.record.checks import ProjectionPart, SimilarityPart
-from leaderboard.record.record import PermutationPart, Record, dump_record
-from leaderboard.record.samples import Asked, ProbeLine, SampleLine, dump_lines
-from leaderboard.scoring.answer_target import ANSWER_TARGET, score_answer_target
-from leaderboard.scoring.answers_and_probes import SCORING_VERSION, Headline, score_answers, score_probes
-from leaderboard.scoring.floors import DeclaredFloors, score_floors
-from leaderboard.scoring.health_profile import score_health
+from leaderboard.record.record import Headline, PermutationPart, Record, dump_record
+from leaderboard.record.samples import ANSWER_TARGET, Asked, ProbeLine, SampleLine, dump_lines
+from leaderboard.scoring.floors import DeclaredFloors
 from leaderboard.scoring.reading import outcome, read_class, wordings_of
-from leaderboard.scoring.verdict import score_diagnosis, signal_tests
+from leaderboard.scoring.score import SCORING_VERSION, Declared, Lines, score
 from tasks.identity import task_hash
 from tasks.questions import letters_prompt, shuffled_letters_question, variant_questions
 from tasks.spec import SPLITS, TaskSpec
@@ -72,29 +69,12 @@ def made_record(
     **changes: Any,
 ) -> Record:
     """Return the record of these lines, computed as a run computes it."""
-    task, test = small_task(task_name), made.test()
-    images = image_list(made)
-    answers = score_answers(
-        made.samples, classes=CLASSES, headline=headline, primary_prompt=task.primary_prompt, seed=0
-    )
+    task, images = small_task(task_name), image_list(made)
     places = [(s.site, s.pool) for s in made.lines if (s.readout, s.split) == ("linear", "test")]
-    tested = {("linear", *place): 0.005 for place in places}
     permutation = PermutationPart(
         draws=200, highest=0.4, vision_p=0.005, bands={f"{s}.{p}": (0.2, 0.25, 0.3) for s, p in places}
     )
-    probes = score_probes(made.lines, test, tested, seed=0)
-    floors = score_floors(made.lines, test, _declared_floors(), seed=0)
-    signal = signal_tests(probes, permutation, floors)
-    diagnosis = score_diagnosis(
-        made.samples,
-        made.lines,
-        classes=CLASSES,
-        headline=headline,
-        signal=signal,
-        reference=floors.reference.detail,
-        seed=0,
-    )
-    plain = record(len(test)).model_dump()
+    plain = record(len(made.test())).model_dump()
     similar = SimilarityPart(
         sites=("vision.01.mean", "connector.00.mean"),
         images=60,
@@ -106,6 +86,8 @@ def made_record(
         connector_inert=None,
         inert_margin=0.03,
     )
+    tested = {("linear", *place): 0.005 for place in places}
+    declared = Declared(task, headline, 0, permutation, tested, _declared_floors(), similar)
     content = {
         **plain,
         "model": {**plain["model"], "name": name, "hub_id": name, "family": "llava"},
@@ -117,14 +99,8 @@ def made_record(
             "official_data": True,
             **{f"n_{split}": count for split, count in SIZES.items()},
         },
-        "answers": answers,
-        "health": score_health(made.lines, test, final=answers.accuracy.value, seed=0),
-        "probes": probes,
+        **vars(score(Lines(made.samples, made.lines), declared)),
         "permutation": permutation,
-        "diagnosis": diagnosis,
-        "floors": floors,
-        "answer_target": score_answer_target(made.lines, test, "letters"),
-        "similarity": similar,
         "projection": ProjectionPart(
             dimension=512, seed=0, balanced_accuracies={"x": 0.5}, largest_difference=0.0, largest_at="x"
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leaderboard.compare.contrasts import Measured
+from leaderboard.compare.measured import Measured
 from leaderboard.record.record import Record
 from leaderboard.record.samples import ProbeLine, SampleLine
 from tests.leaderboard.lines import CLASSES, probe, sample

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from harness.lm_eval import HarnessLM
+from harness.lm_eval.model import HarnessLM
 from model_adapters.interface import ModelError
 from tests.lm_eval.conftest import LIMIT, TASK, evaluated, harness, lines_of_test
 

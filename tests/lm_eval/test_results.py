@@ -13,7 +13,7 @@ pytest.importorskip("lm_eval")
 from lm_eval.result_schema import EvalResults
 from lm_eval.utils import make_table
 
-from harness.lm_eval import HarnessLM
+from harness.lm_eval.model import HarnessLM
 from tests.lm_eval.conftest import TASK, evaluated, harness
 
 TASKS = (TASK, f"{TASK}_generate")

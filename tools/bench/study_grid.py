@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from study_measured import ProbeRates
 from table import Section
 
-from leaderboard.scoring.answer_target import IMAGES
+from leaderboard.scoring.letters import IMAGES
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.registry import resolve
 from tasks import catalog

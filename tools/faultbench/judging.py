@@ -14,7 +14,8 @@ from types import ModuleType
 
 from leaderboard.record.record import read_record
 from leaderboard.record.samples import ProbeLine, SampleLine, read_lines
-from leaderboard.scoring import connector, verdict
+from leaderboard.scoring import answers, probes
+from leaderboard.scoring import diagnosis as scoring
 from probes.fit import logistic_map
 from probes.stats import bootstrap, metrics
 from probes.verdict import bottleneck, diagnosis, mapping, waterfall
@@ -24,14 +25,15 @@ from tools.faultbench.results import Judged, ResultsFile, is_kept, unpacked
 from tools.faultbench.schedule import CaseError
 
 _CODE: tuple[ModuleType, ...] = (
+    answers,
     bootstrap,
     bottleneck,
-    connector,
     diagnosis,
     logistic_map,
     mapping,
     metrics,
-    verdict,
+    probes,
+    scoring,
     waterfall,
 )
 
@@ -102,15 +104,15 @@ def code_version() -> str:
 
 
 def _diagnoses(folder: Path) -> tuple[dict[str, Diagnosis], waterfall.Waterfall]:
-    """Do what `leaderboard.scoring.verdict.record_diagnosis` does, with every rule on one set of draws."""
+    """Do what `leaderboard.scoring.diagnosis.score_diagnosis` does, with every rule on one set of draws."""
     record = read_record(folder / "record.json")
     samples = list(read_lines(folder / "samples.jsonl", SampleLine))
     lines = list(read_lines(folder / "probes.jsonl", ProbeLine))
-    evidence = verdict.gather(samples, lines, len(record.task.classes))
+    evidence = scoring.gather(samples, lines, len(record.task.classes))
     if evidence is None or record.floors is None:
         raise CaseError("its files do not hold what a verdict needs: label scores, probes and floors")
     measured = waterfall.waterfall(evidence.predictions, seed=record.provenance.seed)
-    signal = verdict.signal_tests(record.probes, record.permutation, record.floors)
+    signal = scoring.signal_tests(record.probes, record.permutation, record.floors)
     rules = {rule.name: rule for rule in (*RULES, DEFAULT_RULE)}
     found = {
         name: diagnose(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.report.comparison.outcome import NOT_COMPARED, PASSED, STOPPED, Outcome
 from leaderboard.compare.comparison import TaskComparison
 from leaderboard.compare.parts import Change
-from leaderboard.record.one_line import printable
+from leaderboard.record.untrusted import printable
 
 _LONGEST_NAME = 100  # characters that are shown
 _LONGEST_REASON = 1000

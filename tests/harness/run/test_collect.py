@@ -140,6 +140,7 @@ def _forged(source: Path, folder: Path) -> Path:
     from leaderboard.record.record import dump_record, read_record
     from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines, read_lines
     from leaderboard.scoring.recompute import recompute
+    from leaderboard.scoring.score import Lines
     from tasks import catalog
 
     shutil.copytree(source, folder)
@@ -155,6 +156,6 @@ def _forged(source: Path, folder: Path) -> Path:
     (folder / "samples.jsonl").write_text(dump_lines(samples), encoding="utf-8")
     probes = tuple(read_lines(folder / "probes.jsonl", ProbeLine))
     record = read_record(folder / "record.json")
-    made = recompute(record, samples, probes, catalog.load("phantom-200"))
+    made = recompute(record, Lines(samples, probes), catalog.load("phantom-200"))
     (folder / "record.json").write_text(dump_record(made), encoding="utf-8")
     return folder

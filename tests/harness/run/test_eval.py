@@ -15,10 +15,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from leaderboard.record.record import read_record
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.record.samples import read_lines as lines_of
-from leaderboard.scoring.answers_and_probes import score_answers, score_probes
-from leaderboard.scoring.floors import DeclaredFloors, score_floors
-from leaderboard.scoring.health_profile import score_health
-from leaderboard.scoring.verdict import record_diagnosis
+from leaderboard.scoring.score import Declared, Lines, score
+from tasks import catalog
 from tests.harness.conftest import RUN, comparable, harness, read_json, read_lines, result
 
 
@@ -116,32 +114,16 @@ def test_a_record_follows_from_its_lines_and_declared_p_values(finished: Path) -
     """As a verifier would compute it, without the model and without torch."""
     folder = result(finished)
     record = read_record(folder / "record.json")
-    samples = list(lines_of(folder / "samples.jsonl", SampleLine))
-    lines = list(lines_of(folder / "probes.jsonl", ProbeLine))
-    test = [line for line in samples if line.split == "test"]
-    assert record.answers is not None
+    lines = Lines(
+        list(lines_of(folder / "samples.jsonl", SampleLine)),
+        list(lines_of(folder / "probes.jsonl", ProbeLine)),
+    )
+    found = score(lines, Declared.of(record, catalog.load(record.task.name)))
     assert record.floors is not None
-    answers = score_answers(
-        samples, classes=len(record.task.classes), headline="scores", primary_prompt="free"
-    )
-    assert answers == record.answers
-    declared_p = {
-        (p.readout, p.site, p.pool): p.permutation_p for p in record.probes if p.permutation_p is not None
-    }
-    assert score_probes(lines, test, declared_p) == record.probes
-    assert score_health(lines, test, final=answers.accuracy.value) == record.health
-    named = (record.floors.reference, record.floors.pixels, record.floors.majority)
-    declared = DeclaredFloors(
-        record.floors.key,
-        {floor.name: floor.detail for floor in named},
-        {floor.name: floor.permutation_p for floor in named},
-        blank_detail=record.floors.blank_detail,
-        random_vision=record.floors.random_vision,
-        random_vision_detail=record.floors.random_vision_detail,
-    )
-    again = score_floors(lines, test, declared)
-    assert again == record.floors.model_copy(update={"blank": None})
-    assert record_diagnosis(record, samples, lines, seed=0) == record.diagnosis
+    assert found.floors is not None
+    assert found.floors.model_copy(update={"blank": record.floors.blank}) == record.floors
+    for name, part in vars(found).items():
+        assert name == "floors" or part == getattr(record, name), name
 
 
 def test_a_record_of_another_judgement_is_judged_anew(finished: Path, tmp_path: Path) -> None:

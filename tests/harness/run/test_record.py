@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.run.collect import collect
-from leaderboard.record.record import Interval, Record, RecordError, dump_record, read_record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Record, RecordError, dump_record, read_record
 from leaderboard.record.samples import Asked, SampleLine, dump_lines, read_lines
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from leaderboard.compare.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
-from leaderboard.record.record import Condition, Interval, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Condition, Record
 from tests.harness.full_records import full_record
 
 FAMILIES = (FINE_TUNING, MEDICAL, REFERENCE, LAYER, PROBE)

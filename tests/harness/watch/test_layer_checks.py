@@ -17,7 +17,7 @@ from harness.plan.options import EvalOptions
 from harness.watch import fitting, layer_checks
 from harness.watch.layer_checks import connector_similarity, projection_check
 from leaderboard.record.samples import ProbeLine
-from leaderboard.scoring.connector import connector_inert, connector_input
+from leaderboard.scoring.probes import connector_inert, connector_input
 from model_adapters.interface import ModelDescription
 from probes.sites import Site
 from probes.stats.similarity import linear_cka, neighbour_overlap

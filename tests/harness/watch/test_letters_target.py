@@ -14,10 +14,10 @@ from harness.data.dataset import Dataset, Sample, SplitReport
 from harness.passes.asking import ask
 from harness.passes.store import BATCH, RunStore
 from harness.watch.letters_target import fit_letters, letters_pass, target_images
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring import answer_target
-from leaderboard.scoring.answer_target import ANSWER_TARGET, score_answer_target
-from leaderboard.scoring.answers_and_probes import by_site
+from leaderboard.record.samples import ANSWER_TARGET, ProbeLine, SampleLine
+from leaderboard.scoring import letters
+from leaderboard.scoring.letters import score_answer_target
+from leaderboard.scoring.probes import by_site
 from model_adapters.interface import LabelScores, ModelDescription, Observation, Query
 from probes.sites import Site
 from tasks.questions import letters_prompt, shuffled_letters_question
@@ -153,7 +153,7 @@ def test_images_beyond_the_cap_are_neither_asked_nor_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caps = {"train": 300, "val": 100, "test": 120}
-    monkeypatch.setattr(answer_target, "IMAGES", caps)
+    monkeypatch.setattr(letters, "IMAGES", caps)
     data = dataset()
     engine = PlantedEngine(data)
     lines = asked_and_fitted(tmp_path / "m" / "t", engine, data)

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from leaderboard.record.record import read_record
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.record.samples import read_lines as read_checked
-from leaderboard.scoring.answer_target import score_answer_target
-from leaderboard.scoring.connector import connector_inert
+from leaderboard.scoring.letters import score_answer_target
+from leaderboard.scoring.probes import connector_inert
 from probes.stats.similarity import linear_cka
 from tests.harness.conftest import RUN, harness, read_json, read_lines, result
 

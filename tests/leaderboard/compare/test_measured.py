@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.compare.contrasts import MEDICAL, Measured, answer_contrast, read_measured
+from leaderboard.compare.contrasts import MEDICAL, answer_contrast
+from leaderboard.compare.measured import Measured, read_measured
 from leaderboard.record.record import Record, RecordError, dump_record
 from leaderboard.record.samples import ProbeLine, SampleLine, dump_lines
 from tests.leaderboard.lines import made_up

@@ -12,9 +12,9 @@ from leaderboard.compare.drops import drop_changes
 from leaderboard.compare.health import health_changes
 from leaderboard.compare.measured import Measured
 from leaderboard.compare.parts import Change, LeftOut, Pair, balanced_accuracy_change, paired_change
-from leaderboard.scoring.answers_and_probes import score_answers
-from leaderboard.scoring.health_profile import score_health
-from leaderboard.scoring.verdict import gather
+from leaderboard.scoring.answers import score_answers
+from leaderboard.scoring.diagnosis import gather
+from leaderboard.scoring.health import score_health
 from probes.verdict.health import feature_health_score
 from probes.verdict.waterfall import waterfall
 from tests.leaderboard.compare.compared import changed, of_made_up, run

@@ -22,7 +22,8 @@ from leaderboard.figures.svg import Figure, Scale, digits, fitted
 from leaderboard.figures.theme import COLOURS, KINDS, style
 from leaderboard.figures.waterfall import waterfall_figure
 from leaderboard.figures.waterfall_steps import steps
-from leaderboard.record.record import Interval, Outcomes, Record
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import Outcomes, Record
 from tests.browser import launched
 from tests.harness.full_records import PATH, diagnosis, full_content, full_record
 from tests.leaderboard.figures.readback import crowded, marks, of_class, parsed, paths, value_at, words

@@ -9,9 +9,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from leaderboard.record.checks import FloorsPart
-from leaderboard.scoring.answers_and_probes import score_probes
 from leaderboard.scoring.floors import DeclaredFloors, score_floors
-from leaderboard.scoring.health_profile import score_health
+from leaderboard.scoring.health import score_health
+from leaderboard.scoring.probes import score_probes
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up, probe
 
 SIZES = {"train": 40, "val": 30, "test": 90}

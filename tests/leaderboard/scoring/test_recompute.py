@@ -16,8 +16,8 @@ from leaderboard.board.folder import BoardFolder
 from leaderboard.record.record import DiagnosisPart, Record, RecordError
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.recompute import DECLARED, declared_parts, differences, recompute
-from leaderboard.verify.declared_checks import check_declared
-from leaderboard.verify.record_rules import check_record
+from leaderboard.scoring.score import Lines
+from leaderboard.verify.record_checks import check_declared, check_record
 from tests.leaderboard.lines import CLASSES, MadeUp
 from tests.leaderboard.made_submission import SIZES, image_list, made_board, made_record, made_run, small_task
 from tests.leaderboard.verify.json_edits import leaves
@@ -38,7 +38,7 @@ def declared(run: MadeUp) -> Record:
 @pytest.fixture(scope="module")
 def found(run: MadeUp, declared: Record) -> Record:
     """The record as it is computed from the lines, whatever it declared before."""
-    return recompute(declared, run.samples, run.lines, small_task())
+    return recompute(declared, Lines(run.samples, run.lines), small_task())
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,7 @@ def test_a_verdict_without_a_signal_rests_on_the_declared_nulls(run: MadeUp, dec
     blind = declared.model_copy(
         update={"floors": floors, "permutation": declared.permutation.model_copy(update={"vision_p": 0.5})}
     )
-    found = recompute(blind, run.samples, run.lines, small_task())
+    found = recompute(blind, Lines(run.samples, run.lines), small_task())
     assert isinstance(found.diagnosis, DiagnosisPart)
     assert found.diagnosis.verdict == "no_signal"
     assert {"permutation", "floors.permutation_p"} <= set(declared_parts(found, SIZES["train"]))

@@ -18,6 +18,7 @@ from leaderboard.record.record import RecordError
 from leaderboard.record.samples import ProbeLine, SampleLine
 from leaderboard.scoring.reading import outcome
 from leaderboard.scoring.recompute import recompute
+from leaderboard.scoring.score import Lines
 from leaderboard.verify.submit import submit
 from leaderboard.verify.verify import verify
 from tests.leaderboard.lines import CLASSES, MadeUp
@@ -86,7 +87,7 @@ def test_extreme_lines_are_taken_or_refused_in_one_line(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            record = recompute(made_record(run), forged.samples, forged.lines, small_task())
+            record = recompute(made_record(run), Lines(forged.samples, forged.lines), small_task())
             board = open_board(place.path)
             submit(write_result(folder, record, forged), board)
             assert [one.problem for one in verify(board)] == [None]

@@ -13,9 +13,10 @@ import torch
 
 from leaderboard.record.record import read_record
 from leaderboard.record.samples import ProbeLine, SampleLine, read_lines
-from leaderboard.scoring.verdict import record_diagnosis
+from leaderboard.scoring.score import Declared, Lines, score
 from model_adapters.catalog.built_in_weights import build_one
 from model_adapters.engines.classifier import reference
+from tasks import catalog
 from tools.faultbench import judging
 from tools.faultbench.cases import Case, Draw, baseline, keys_of, recipe_id
 from tools.faultbench.evaluate import Bench
@@ -63,12 +64,11 @@ def test_verdict_is_the_one_that_the_command_filed(done: Done) -> None:
         assert result.seconds["total"] > 0
         with unpacked(done.bench.kept(result.key)) as folder:
             record = read_record(folder / "record.json")
-            again = record_diagnosis(
-                record,
+            lines = Lines(
                 list(read_lines(folder / "samples.jsonl", SampleLine)),
                 list(read_lines(folder / "probes.jsonl", ProbeLine)),
-                seed=0,
             )
+        again = score(lines, Declared.of(record, catalog.load(record.task.name))).diagnosis
         assert again is not None
         assert again.verdict == result.judged.verdict
         assert again.details == result.judged.details

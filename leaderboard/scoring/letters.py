@@ -10,14 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from leaderboard.record.checks import AnswerTargetPart
-from leaderboard.record.record import Interval
-from leaderboard.record.samples import ProbeLine, SampleLine
+from leaderboard.record.parts import Interval
+from leaderboard.record.samples import ANSWER_TARGET, NOT_ASKED, ProbeLine, SampleLine
 from probes.stats.metrics import proportion_estimate
 from tasks.spec import SplitName
 from tasks.subset import select
-
-ANSWER_TARGET = "answer_target"  # the readout of its lines
-NOT_ASKED = -1  # stands for the letter of an image that was not asked
 
 # One more pass over so many images: enough for a probe of a few classes, little beside the other passes.
 IMAGES: Mapping[SplitName, int] = MappingProxyType({"train": 1000, "val": 300, "test": 600})
@@ -73,6 +70,6 @@ def _part(line: ProbeLine, test: Sequence[SampleLine], prompt: str) -> AnswerTar
         site=line.site,
         layer=line.layer,
         prompt=prompt,
-        accuracy=Interval(value=measured.value, low=measured.low, high=measured.high, n=measured.n),
+        accuracy=Interval.of(measured),
         majority=commonest / len(asked),
     )

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.record.record import HealthPart, HealthProfile, ModuleHealthPart
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, SiteKey, by_site, mean_correct
+from leaderboard.record.samples import MAIN_READOUT, ProbeLine, SampleLine
+from leaderboard.scoring.probes import SiteKey, by_site, mean_correct
 from probes.sites import Module, Pool
 from probes.verdict.health import health
 
@@ -97,7 +97,7 @@ def module_curve(
     Of vision the layers up to the one that is read, since later ones feed nothing.
 
     Args:
-        found: the probes' lines by site, see `scoring.by_site`.
+        found: the probes' lines by site, see `leaderboard.scoring.probes.by_site`.
         readout: of the probes.
         module: whose layers.
         pool: how their tokens were pooled.

@@ -15,18 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.record.checks import FloorsPart
-from leaderboard.record.record import DiagnosisPart, Drop, GapPart, PermutationPart, ProbePart, Record
-from leaderboard.record.samples import ProbeLine, SampleLine
-from leaderboard.scoring.answers_and_probes import MAIN_READOUT, NO_CLASS, Headline
-from leaderboard.scoring.connector import connector_input
-from leaderboard.scoring.floors import FLOOR
+from leaderboard.record.record import DiagnosisPart, Drop, GapPart, Headline, PermutationPart, ProbePart
+from leaderboard.record.samples import FLOOR, MAIN_READOUT, NO_CLASS, ProbeLine, SampleLine
+from leaderboard.scoring.answers import remap
+from leaderboard.scoring.probes import connector_input
 from probes.stats.metrics import balanced_accuracy
 from probes.verdict import waterfall as falls
 from probes.verdict.diagnosis import DEFAULT_RULE, Diagnosis, SignalTests, diagnose
 from probes.verdict.explanation import sentences
-from probes.verdict.mapping import ScoreMaps, apply_score_maps, fit_score_maps, permutation_p, score_array
 from probes.verdict.waterfall import Gap, LocusPredictions, Waterfall, waterfall
-from tasks.spec import SPLITS, SplitName
+from tasks.spec import SplitName
 
 DIAGNOSIS_VERSION = 1  # raised when a verdict is computed differently
 
@@ -38,7 +36,6 @@ class Evidence:
     """What a verdict is made from. `permutation_p` is that of the best relabelling of the answers."""
 
     predictions: LocusPredictions = field(repr=False)
-    maps: ScoreMaps = field(repr=False)
     permutation_p: float
 
 
@@ -86,23 +83,6 @@ def score_diagnosis(
     return _part(found, measured)
 
 
-def record_diagnosis(
-    record: Record, samples: Sequence[SampleLine], lines: Iterable[ProbeLine], *, seed: int
-) -> DiagnosisPart | None:
-    """Compute a record's verdict again from its files; `seed` is that of its configuration."""
-    if record.answers is None:
-        return None
-    return score_diagnosis(
-        samples,
-        lines,
-        classes=len(record.task.classes),
-        headline=record.answers.headline_source,
-        signal=signal_tests(record.probes, record.permutation, record.floors),
-        reference=record.floors.reference.detail if record.floors else None,
-        seed=seed,
-    )
-
-
 def signal_tests(
     probes: Iterable[ProbePart], permutation: PermutationPart | None, floors: FloorsPart | None
 ) -> SignalTests:
@@ -123,32 +103,28 @@ def gather(samples: Sequence[SampleLine], lines: Iterable[ProbeLine], classes: i
     model could not be shown, or whose answer is an error, counts as wrong. `best_vision` is the layer with
     the best balanced accuracy on validation, the consumed one where it ties.
     """
-    by_split = {name: [line for line in samples if line.split == name] for name in SPLITS}
-    scores = {name: score_array((s.scores for s in part), classes) for name, part in by_split.items()}
     probed = [line for line in lines if line.readout in (MAIN_READOUT, FLOOR)]
-    loci = _loci(probed)
-    usable = all(np.isfinite(part).all(axis=1).any() for part in scores.values())
-    if loci is None or not usable:
+    loci, remapped = _loci(probed), remap(samples, classes)
+    if loci is None or remapped is None:
         return None
-    labels = {name: np.array([s.label for s in part]) for name, part in by_split.items()}
-    maps = fit_score_maps(scores["train"], labels["train"], scores["val"], labels["val"])
-    mapped = apply_score_maps(maps, scores["test"])
+    images = [line for line in samples if line.split == "test"]
+    labels = np.array([line.label for line in samples if line.split == "val"])
     test, validation = _predictions(probed, "test"), _predictions(probed, "val")
-    written = any(s.generated_outcome is not None for s in by_split["test"])
+    written = any(line.generated_outcome is not None for line in images)
     predictions = LocusPredictions(
-        labels=labels["test"],
-        groups=np.array([s.group for s in by_split["test"]]),
+        labels=np.array([line.label for line in images]),
+        groups=np.array([line.group for line in images]),
         classes=classes,
         vision=test[loci.vision],
         connector=test[loci.connector],
         image_mean=test[loci.image_mean],
         last_token=test[loci.last_token],
-        best_vision=test[_best_vision(probed, loci, validation, labels["val"])],
+        best_vision=test[_best_vision(probed, loci, validation, labels)],
         reference=test.get(("reference", "mean")),
-        answers=mapped,
-        generated=_read(by_split["test"]) if written else None,
+        answers=remapped.answers,
+        generated=_read(images) if written else None,
     )
-    return Evidence(predictions, maps, permutation_p(maps, mapped, labels["test"]))
+    return Evidence(predictions, remapped.p)
 
 
 @dataclass(frozen=True)

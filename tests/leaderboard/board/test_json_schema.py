@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from leaderboard.board.entry import dump_entry, read_entry
-from leaderboard.record.json_schema import FOLDER, KINDS, schema_text
+from leaderboard.board.json_schema import FOLDER, KINDS, schema_text
 from leaderboard.record.record import dump_record
 from leaderboard.verify.submit import submit
 from tests.harness.full_records import full_record

@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from leaderboard.record.checks import FloorPart, FloorsPart
-from leaderboard.record.record import DiagnosisPart, Interval, PermutationPart, ProbePart
-from leaderboard.scoring.verdict import gather, score_diagnosis, signal_tests
+from leaderboard.record.parts import Interval
+from leaderboard.record.record import DiagnosisPart, PermutationPart, ProbePart
+from leaderboard.scoring.diagnosis import gather, score_diagnosis, signal_tests
 from probes.verdict.diagnosis import SignalTests
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up, probe
 
@@ -241,7 +242,7 @@ def test_declared_p_values_are_gathered_from_the_record() -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    modules = "leaderboard.scoring.verdict, leaderboard.scoring.answers_and_probes"
+    modules = "leaderboard.scoring.score, leaderboard.scoring.recompute"
     program = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

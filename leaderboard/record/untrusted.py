@@ -1,4 +1,4 @@
-"""Read files that may come from anyone: no link, nothing but a plain file, and no more than a limit."""
+"""Handle what may come from anyone: read plain files alone, within limits, and show values on one safe line."""
 
 from __future__ import annotations
 
@@ -90,3 +90,20 @@ def _limited(stream: _Stream, limit: int, path: Path) -> bytes:
             raise RecordError(f"{path}: larger than {limit // 2**20} MB, the most that is read")
         content.write(part)
     return content.getvalue()
+
+
+def short(value: object, letters: int = 80) -> str:
+    """Return a value on one line, cut where it is long; a string is quoted."""
+    quoted = isinstance(value, str)
+    text = ascii(str(value)[: letters + 1]) if quoted else printable(str(value), letters + 1)
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
+def printable(text: str, letters: int = 500) -> str:
+    """Return a text with every character that cannot be printed escaped, cut where it is long."""
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in text[: letters + 1])
+    return shown if len(shown) <= letters else f"{shown[: letters - 1]}…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
-from leaderboard.record.samples import Asked, SampleLine
-from leaderboard.scoring import answer_tests
-from leaderboard.scoring.answers_and_probes import NO_CLASS, score_answers
+from leaderboard.record.samples import NO_CLASS, Asked, SampleLine
+from leaderboard.scoring import answers
+from leaderboard.scoring.answers import score_answers
 from probes.stats.bootstrap import ClusterBootstrap
 from probes.stats.metrics import expected_calibration_error, softmax
 from tests.leaderboard.lines import CLASSES, made_up, sample
@@ -35,7 +35,7 @@ def scored(samples: tuple[SampleLine, ...], **changes: object):
 def test_confusion_counts_every_image_once(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     classes, pairs = drawn
     labels, predicted = (np.array(column) for column in zip(*pairs, strict=True))
-    found = np.array(answer_tests.confusion(labels, predicted, classes))
+    found = np.array(answers.confusion(labels, predicted, classes))
     said = np.where(predicted == NO_CLASS, classes, predicted)
     np.testing.assert_array_equal(found, confusion_matrix(labels, said, labels=range(classes + 1))[:-1])
 
@@ -43,7 +43,7 @@ def test_confusion_counts_every_image_once(drawn: tuple[int, list[tuple[int, int
 @given(arrays.arrays(float, (30, 3), elements=st.floats(-6, 6)), st.integers(0, 9))
 def test_reliability_bins_make_up_the_calibration_error(scores: np.ndarray, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(3, size=30)
-    bins = answer_tests.reliability(labels, softmax(scores))
+    bins = answers.reliability(labels, softmax(scores))
     assert sum(bin.count for bin in bins) == 30
     error = sum(bin.count * abs(bin.accuracy - bin.confidence) for bin in bins) / 30
     assert error == pytest.approx(expected_calibration_error(labels, softmax(scores)))
@@ -118,7 +118,7 @@ def letters(orders_of, classes: int, count: int, seed: int) -> list[SampleLine]:
 @given(st.integers(0, 1000))
 def test_accuracy_by_order_is_a_plain_count(seed: int) -> None:
     test = letters(lambda i: ORDERS, 3, 40, seed)
-    found = answer_tests.order_accuracies(test, ("letters",))
+    found = answers.order_accuracies(test, ("letters",))
     assert len(found) == len(ORDERS) + 3
     for place, order in enumerate(ORDERS):
         right = [line.orders[place].predicted == line.label for line in test]
@@ -133,7 +133,7 @@ def test_accuracy_by_order_is_a_plain_count(seed: int) -> None:
 
 def test_seeded_orders_are_told_apart_by_the_right_letter_alone() -> None:
     test = letters(lambda i: (SHIFTS[i % 4], SHIFTS[(i + 2) % 4]), 4, 60, 0)
-    found = answer_tests.order_accuracies(test, ("letters",))
+    found = answers.order_accuracies(test, ("letters",))
     assert list(found) == [f"letters/right at {letter}" for letter in "ABCD"]
     for place, letter in enumerate("ABCD"):
         right = [
@@ -158,7 +158,7 @@ def test_the_spread_interval_covers_the_true_spread(true: tuple[float, ...]) -> 
             for p, a in enumerate(true)
         }
         resamples = ClusterBootstrap.of(list(range(200)), draws=200, seed=seed)
-        found = answer_tests.prompt_spread_interval(correct, resamples)
+        found = answers.prompt_spread_interval(correct, resamples)
         assert found is not None
         means = [values.mean() for values in correct.values()]
         assert found.value == pytest.approx(max(means) - min(means))
@@ -168,4 +168,4 @@ def test_the_spread_interval_covers_the_true_spread(true: tuple[float, ...]) -> 
 
 def test_one_prompt_has_no_spread() -> None:
     resamples = ClusterBootstrap.of(list(range(4)), draws=10)
-    assert answer_tests.prompt_spread_interval({"free": np.ones(4)}, resamples) is None
+    assert answers.prompt_spread_interval({"free": np.ones(4)}, resamples) is None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from leaderboard.scoring.answers_and_probes import by_site
-from leaderboard.scoring.health_profile import module_curve, score_health
+from leaderboard.scoring.health import module_curve, score_health
+from leaderboard.scoring.probes import by_site
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up
 
 LATER = {"site": "vision.02", "layer": 2, "consumed": False}

@@ -12,11 +12,10 @@ import numpy as np
 
 from leaderboard.board.entry import ENTRIES, RECORD, SAMPLES, EntryFiles, read_entry
 from leaderboard.board.folder import BoardFolder
-from leaderboard.record.one_line import short
-from leaderboard.record.plain_file import read_packed, read_plain
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.samples import SampleLine
-from leaderboard.verify.record_rules import finished
+from leaderboard.record.untrusted import read_packed, read_plain, short
+from leaderboard.verify.record_checks import finished
 from leaderboard.verify.submission import LIMITS, parse_record
 
 _ALIKE = 0.01  # nats by which the scores of one image may differ and yet be a copy, each about its mean
