@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ _ROUNDING = 1e-10  # sums that are equal may differ by this much
 _BLOCK = 2**22  # signs held at a time
 
 
-class TooFewGroups(ValueError):
+class TooFewGroupsError(ValueError):
     """A test was asked of fewer than `FEWEST_GROUPS` groups; say that nothing can be tested."""
 
 
@@ -113,10 +114,10 @@ class SignFlips:
         """Return every flip's value (flips, terms) of differences per image (terms, images).
 
         Raises:
-            TooFewGroups: there are fewer than `FEWEST_GROUPS` groups.
+            TooFewGroupsError: there are fewer than `FEWEST_GROUPS` groups.
         """
         self._ask()
-        return self._times(self.group_sums(differences))
+        return self.times(self.group_sums(differences))
 
     def test(
         self,
@@ -142,17 +143,29 @@ class SignFlips:
             level: of the intervals.
         """
         sums = self.group_sums(differences)
+        flipped = self.times(sums) if self.testable else np.zeros((0, sums.shape[1]))
+        return self.summarise(sums, flipped, fit_variance=fit_variance, level=level)
+
+    def summarise(
+        self,
+        sums: Floats,
+        flipped: Floats,
+        *,
+        fit_variance: Floats | None = None,
+        level: float = 0.95,
+    ) -> list[FlipTest]:
+        """Test terms whose sums (groups, terms) and flips (flips, terms) are known already; see `test`.
+
+        Both are linear, so those of a difference are the differences of those of its two sides.
+        """
         values = sums.sum(axis=0)
         fit = np.zeros(len(values)) if fit_variance is None else np.asarray(fit_variance, np.float64)
         if fit.shape != values.shape or (fit < 0).any():
             raise ValueError(f"variances of refits {fit}: expected one of at least 0 for {len(values)} terms")
         spread = np.sqrt((sums**2).sum(axis=0) + fit)
         if not self.testable:
-            return [
-                FlipTest(float(v), None, None, None, None, float(s))
-                for v, s in zip(values, spread, strict=True)
-            ]
-        flipped = self._times(sums)
+            pairs = zip(values, spread, strict=True)
+            return [FlipTest(float(v), None, None, None, None, float(s)) for v, s in pairs]
         lows, highs = self._bounds(values, flipped, np.sqrt(fit), level)
         one_sided = reached(values, flipped, np.sqrt(fit))
         other_side = reached(-values, -flipped, np.sqrt(fit))
@@ -160,31 +173,38 @@ class SignFlips:
         rows = zip(values, lows, highs, one_sided, two_sided, spread, strict=True)
         return [FlipTest(*map(float, row)) for row in rows]
 
+    @cached_property
+    def group_weights(self) -> NDArray[np.float64]:
+        """The groups' shares (groups,) of a difference."""
+        return np.bincount(self.index, self.weight, self.groups)
+
+    @cached_property
+    def turned(self) -> NDArray[np.float64]:
+        """The weight (flips, 1) of the groups that each flip turns round."""
+        return (1 - self.times(self.group_weights[:, None])) / 2
+
+    @property
+    def effective_groups(self) -> float:
+        """The number of groups, were they of equal weight: 1 / sum of squared weights."""
+        return float(1 / (self.group_weights**2).sum())
+
     def _bounds(
         self, values: Floats, flipped: Floats, fit: Floats, level: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         from scipy.stats import norm
 
-        weights = np.bincount(self.index, self.weight, self.groups)
-        turned = (1 - self._times(weights[:, None])) / 2  # the weight of the groups that a flip turns round
-        means = np.sort((values - flipped) / 2 / turned, axis=0)
-        left = int((1 - level) / 2 * (len(means) + 1))  # so many of the means lie outside on either side
-        place = max(left, 1) - 1
-        z = float(norm.ppf((1 + level) / 2))
-        # No image that tells the two apart was seen in so many groups: one could have been. The size is that of
-        # an average group, and the rule of three (Hanley and Lippman-Hand 1983) its 95% bound.
-        unseen = 1 / self.effective_groups()
-        extra = np.hypot(z * fit, unseen)
-        below, above = values - means[place], means[-1 - place] - values
-        low = values - np.hypot(np.maximum(below, 0), extra)
-        high = values + np.hypot(np.maximum(above, 0), extra)
+        means = (values - flipped) / 2 / self.turned  # of the groups that a flip turns round
+        left = max(int((1 - level) / 2 * (len(means) + 1)), 1) - 1  # so many lie outside on either side
+        right = len(means) - 1 - left
+        means = np.partition(means, (left, right), axis=0)
+        # No image that tells the two apart was seen in so many groups: the next could be one.
+        extra = np.hypot(float(norm.ppf((1 + level) / 2)) * fit, 1 / self.effective_groups)
+        low = values - np.hypot(np.maximum(values - means[left], 0), extra)
+        high = values + np.hypot(np.maximum(means[right] - values, 0), extra)
         return np.maximum(low, -1.0), np.minimum(high, 1.0)
 
-    def effective_groups(self) -> float:
-        """Return 1 / sum of squared group weights: the number of groups, were they of equal weight."""
-        return float(1 / (np.bincount(self.index, self.weight, self.groups) ** 2).sum())
-
-    def _times(self, sums: Floats) -> NDArray[np.float64]:
+    def times(self, sums: Floats) -> NDArray[np.float64]:
+        """Return every flip's total (flips, terms) of sums (groups, terms)."""
         block = max(1, _BLOCK // self.groups)
         parts = [
             self.signs[i : i + block].astype(np.float64) @ sums for i in range(0, len(self.signs), block)
@@ -193,7 +213,7 @@ class SignFlips:
 
     def _ask(self) -> None:
         if not self.testable:
-            raise TooFewGroups(
+            raise TooFewGroupsError(
                 f"{self.groups} groups: below {FEWEST_GROUPS} nothing can be tested, "
                 f"since the smallest p is 1/{2**self.groups}"
             )

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -213,18 +214,28 @@ def _not_shown_to_arrive(found: CarriedWaterfall) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
+class _Right:
+    """How right one locus is: balanced accuracy summed by group (groups,) and of every flip (flips,).
+
+    With too few groups there is no flip.
+    """
+
+    sums: NDArray[np.float64]
+    flipped: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class _Measured:
     """Everything of one set of flips; differences are in A, `factor` turns balanced accuracy into it."""
 
     predictions: LocusPredictions
     flips: SignFlips
     factor: float
-    correct: Mapping[Locus, NDArray[np.float64]]
+    right: Mapping[Locus, _Right]
     level: Mapping[Locus, float]
     points: Mapping[Locus, float]
     refits: Mapping[Locus, NDArray[np.float64]]  # A of every refit, (refits,)
     draws: Mapping[Locus, NDArray[np.float64]]
-    flipped: Mapping[Locus, NDArray[np.float64]]  # A of every flip, (flips,); empty with too few groups
 
     @classmethod
     def of(
@@ -234,10 +245,7 @@ class _Measured:
         labels, classes = predictions.labels, predictions.classes
         names, arrays = tuple(made), np.stack(list(made.values()))
         levels = chance_corrected(balanced_accuracy(labels, arrays), classes)
-        correct = (arrays == labels).astype(np.float64)
-        factor = classes / (classes - 1)
         plan = SignFlips.of(predictions.groups, labels, flips=flips, seed=seed)
-        flipped = plan.flipped(correct).T * factor if plan.testable else np.zeros((len(names), 0))
         refits = {
             name: np.asarray(chance_corrected(balanced_accuracy(labels, rows), classes), np.float64)
             for name, rows in known.refits.items()
@@ -247,24 +255,21 @@ class _Measured:
         return cls(
             predictions=predictions,
             flips=plan,
-            factor=factor,
-            correct=dict(zip(names, correct, strict=True)),
+            factor=classes / (classes - 1),
+            right=dict(zip(names, _rights(plan, arrays == labels), strict=True)),
             level=dict(zip(names, map(float, levels), strict=True)),
             points=dict(zip(names, (100 * accuracy(labels, arrays)).tolist(), strict=True)),
             refits=refits,
             draws=_with_fits(dict(zip(names, sampled, strict=True)), refits, seed),
-            flipped=dict(zip(names, flipped, strict=True)),
         )
 
     def without(self, locus: Locus) -> _Measured:
         """Return the same without one locus."""
-        parts = (self.correct, self.level, self.points, self.refits, self.draws, self.flipped)
-        correct, level, points, refits, draws, flipped = (
+        parts = (self.right, self.level, self.points, self.refits, self.draws)
+        right, level, points, refits, draws = (
             {name: value for name, value in part.items() if name != locus} for part in parts
         )
-        return replace(
-            self, correct=correct, level=level, points=points, refits=refits, draws=draws, flipped=flipped
-        )
+        return replace(self, right=right, level=level, points=points, refits=refits, draws=draws)
 
     def path(self) -> tuple[Locus, ...]:
         return tuple(name for name in PATH if name in self.level)
@@ -288,26 +293,26 @@ class _Measured:
         return float((len(change) - 1) * change.var())
 
     def _change(self, name: Locus) -> NDArray[np.float64] | float:
-        return self.refits[name] if name in self.refits else 0.0
+        return self.refits.get(name, 0.0)
 
     def gap(self, first: Locus, second: Locus) -> Gap:
         """Return the plain difference of two loci."""
-        fit = self.fit_variance(first, second)
-        tested = self.test(self.correct[first] - self.correct[second], fit)
-        return _gap(tested, self.points[first] - self.points[second])
+        return _gap(self.test(first, second), self.points[first] - self.points[second])
 
-    def test(self, differences: Floats, fit_variance: float = 0.0) -> FlipTest:
-        """Test right minus right (images,), in A; `fit_variance` in A too."""
-        scaled = np.array([fit_variance / self.factor**2])
-        found = self.flips.test(differences[None], fit_variance=scaled)[0]
-        bounds = [None if bound is None else bound * self.factor for bound in (found.low, found.high)]
-        return replace(
-            found,
-            value=found.value * self.factor,
-            low=bounds[0],
-            high=bounds[1],
-            spread=found.spread * self.factor,
-        )
+    def test(self, first: Locus, second: Locus) -> FlipTest:
+        """Test the plain difference of two loci, in A."""
+        return self.difference(self.right[first], self.right[second], self.fit_variance(first, second))
+
+    def difference(self, first: _Right, second: _Right, fit_variance: float = 0.0) -> FlipTest:
+        """Test how much more often the first is right than the second, in A, as is `fit_variance`."""
+        found = self.flips.summarise(
+            (first.sums - second.sums)[:, None],
+            (first.flipped - second.flipped)[:, None],
+            fit_variance=np.array([fit_variance / self.factor**2]),
+        )[0]
+        low, high = (None if bound is None else bound * self.factor for bound in (found.low, found.high))
+        spread = found.spread * self.factor
+        return replace(found, value=found.value * self.factor, low=low, high=high, spread=spread)
 
     def p(self, starts: tuple[Locus, ...], ends: tuple[Locus, ...]) -> float:
         """Test that the best of `starts` is above every one of `ends`; 1 where nothing can be tested."""
@@ -315,11 +320,20 @@ class _Measured:
             return 1.0
         found = []
         for end in ends:
-            flipped = np.max([self.flipped[start] - self.flipped[end] for start in starts], axis=0)
-            value = max(self.level[start] - self.level[end] for start in starts)
-            fit = max(self.fit_variance(start, end) for start in starts)
-            found.append(float(reached(np.array([value]), flipped[:, None], np.array([fit**0.5]))[0]))
+            flipped = np.max(
+                [self.right[start].flipped - self.right[end].flipped for start in starts], axis=0
+            )
+            value = max((self.level[start] - self.level[end]) / self.factor for start in starts)
+            fit = max(self.fit_variance(start, end) for start in starts) ** 0.5 / self.factor
+            found.append(float(reached(np.array([value]), flipped[:, None], np.array([fit]))[0]))
         return max(found)
+
+
+def _rights(flips: SignFlips, right: NDArray[np.bool_]) -> list[_Right]:
+    """Sum and flip rows of right answers (rows, images)."""
+    sums = flips.group_sums(right.astype(np.float64))
+    flipped = flips.times(sums) if flips.testable else np.zeros((0, len(right)))
+    return [_Right(*columns) for columns in zip(sums.T, flipped.T, strict=True)]
 
 
 def _with_fits(
@@ -375,7 +389,7 @@ def _lifted_gap(
     start = max(starts, key=measured.level.__getitem__)
     end = max(ends, key=measured.level.__getitem__)
     gaps = {name: measured.gap(start, name) for name in ends}
-    tested = measured.test(measured.correct[start] - measured.correct[end], measured.fit_variance(start, end))
+    tested = measured.test(start, end)
     # Where no image tells two loci apart there is no spread; one more image could have.
     spread = float(np.hypot(tested.spread, measured.factor / len(measured.predictions.labels)))
     value = max(0.0, measured.level[start] - measured.level[end])
@@ -401,9 +415,9 @@ def _hard_to_read(measured: _Measured, known: CarriedEvidence, delta: float) -> 
     labels = measured.predictions.labels
     found = {}
     for name, rows in known.read.items():
-        right = (rows == labels).astype(np.float64)
-        points = measured.points[name] - 100 * float(right.mean())
-        gap = _gap(measured.test(measured.correct[name] - right), points)
+        points = measured.points[name] - 100 * float(np.mean(rows == labels))
+        (read,) = _rights(measured.flips, (rows == labels)[None])
+        gap = _gap(measured.difference(measured.right[name], read), points)
         if gap.value >= delta and gap.p < LEVEL:
             found[name] = gap
     return found
@@ -416,9 +430,9 @@ def _sample_limited(measured: _Measured, known: CarriedEvidence) -> tuple[Locus,
         read = known.read.get(name, measured.predictions.by_locus()[name])
         curve = [*map(measured.of_predictions, rows), measured.of_predictions(read)]
         labels = measured.predictions.labels
-        gained = (read == labels).astype(np.float64) - (rows[0] == labels)
-        tested = measured.test(gained)
-        rising = all(before < after for before, after in zip(curve, curve[1:], strict=False))
+        least, most = _rights(measured.flips, np.stack([rows[0], read]) == labels)
+        tested = measured.difference(most, least)
+        rising = all(before < after for before, after in pairwise(curve))
         if rising and tested.p is not None and tested.p < LEVEL:
             found.append(name)
     return tuple(found)
