@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run, however slow the machine: a red run is about the change.
-settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("same")
 
 # The kind of a test, by where it lies; what is named nowhere is of running models. `make help` says what each is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.console import Console
 from harness.data.dataset import Dataset, Sample
@@ -38,7 +39,7 @@ class Run:
         """Whether layers are watched: the user asked for probes and the engine shows layers."""
         return self.options.probe and bool(self.engine.sites)
 
-    @property
+    @cached_property
     def images(self) -> AskedImages:
         """The images of each step: train and validation only where probes will need them."""
         abilities, test = self.engine.description.abilities, self.dataset.split("test")

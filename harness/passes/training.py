@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step
 from model_adapters.interface import LabelledImages, Trainable, TrainingImages
 from tasks.questions import label_question
-from tasks.spec import SplitName
 
 
 def train_engine(
@@ -40,18 +39,15 @@ def training_images(dataset: Dataset) -> TrainingImages:
     return TrainingImages(
         key=_key(dataset),
         labels=label_question(dataset.task, dataset.task.primary).labels,
-        train=_images(dataset, "train"),
-        validation=_images(dataset, "val"),
+        train=labelled_images(dataset, dataset.split("train")),
+        validation=labelled_images(dataset, dataset.split("val")),
     )
 
 
-def _images(dataset: Dataset, split: SplitName) -> LabelledImages:
-    samples = dataset.split(split)
-
-    def read(index: int) -> Image.Image:
-        return dataset.read(samples[index])
-
-    return LabelledImages(np.array([sample.label for sample in samples]), read)
+def labelled_images(dataset: Dataset, samples: Sequence[Sample]) -> LabelledImages:
+    """Return some of a task's images with their classes; each picture is read when it is needed."""
+    labels = np.array([sample.label for sample in samples])
+    return LabelledImages(labels, lambda index: dataset.read(samples[index]))
 
 
 def _key(dataset: Dataset) -> str:

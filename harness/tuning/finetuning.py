@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.console import Console
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.sources import load_dataset
+from harness.passes.training import labelled_images
 from harness.plan.configuration import package_version
 from harness.plan.tuning_halves import ALL, tuning_halves
 from harness.tuning.folder import TuningImages, about_tuning, alone, finished, write_tuned
@@ -25,7 +24,7 @@ from model_adapters.catalog.card import PROMPT_ARGUMENTS, with_prompt
 from model_adapters.catalog.revision import card_revision
 from model_adapters.catalog.tuned import Look, TunedModel
 from model_adapters.finetune.settings import TuningSettings
-from model_adapters.interface import LabelledImages, ModelError, TrainingImages
+from model_adapters.interface import ModelError, TrainingImages
 from tasks.questions import label_question
 from tasks.subset import select
 
@@ -203,13 +202,9 @@ def _load(options: FinetuneOptions, console: Console) -> TransformersEngine:
 def _tuning_task(dataset: Dataset, images: TuningImages, key: str) -> TuningTask:
     from model_adapters.finetune.language import TuningTask
 
-    def labelled(samples: tuple[Sample, ...]) -> LabelledImages:
-        labels = np.array([sample.label for sample in samples])
-        return LabelledImages(labels, lambda index: dataset.read(samples[index]))
-
     question = label_question(dataset.task, dataset.task.primary)
-    parts = labelled(images.train), labelled(images.validation)
-    return TuningTask(question.text, TrainingImages(key, question.labels, *parts))
+    train, validation = (labelled_images(dataset, part) for part in (images.train, images.validation))
+    return TuningTask(question.text, TrainingImages(key, question.labels, train, validation))
 
 
 def _objective(

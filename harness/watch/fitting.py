@@ -17,6 +17,7 @@ from tasks.spec import SplitName
 
 MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
 SCORE_DECIMALS = 4
+FITTED: tuple[SplitName, ...] = ("train", "val")
 PREDICTED: tuple[SplitName, ...] = ("val", "test")
 
 Examples = tuple[
@@ -94,36 +95,40 @@ def chunks(sites: Sequence[Site], bytes_a_site: int) -> Iterator[Sequence[Site]]
 
 def fit_readout(
     readout: str,
-    train: Examples,
-    validation: Examples,
-    predicted: Mapping[SplitName, np.ndarray],
+    features: Mapping[SplitName, np.ndarray],
+    labels: Mapping[SplitName, np.ndarray],
     classes: int,
     *,
     device: str = "cpu",
+    fitted_on: Mapping[SplitName, np.ndarray] | None = None,
 ) -> dict[int, dict[SplitName, np.ndarray]]:
-    """Fit one readout to sites of equal width on train, choose on validation, and predict.
+    """Fit one readout to sites of equal width on train, choose on validation, predict validation and test.
 
     Args:
         readout: "linear", or "paper", which chooses nothing and is fitted from several seeds.
-        train: of the images to fit on.
-        validation: of the images to choose by.
-        predicted: features (sites, images, width) by split.
+        features: by split, (sites, images, width).
+        labels: by split, what to tell of each image, (images,).
         classes: number of classes.
         device: where torch computes.
+        fitted_on: by split, True for the images (images,) to fit on and to choose by; all by default.
 
     Returns:
         By seed and split, scores of the shape (sites, images, classes).
     """
+    train, validation = ((features[name], labels[name]) for name in FITTED)
+    if fitted_on is not None:
+        kept = [fitted_on[name] for name in FITTED]
+        train, validation = ((x[:, m], y[m]) for (x, y), m in zip((train, validation), kept, strict=True))
     if readout == "linear":
         from probes.fit.linear import fit_linear
 
         probes = fit_linear(*train, *validation, classes, device=device)
-        return {0: {name: probes.predict(features) for name, features in predicted.items()}}
+        return {0: {name: probes.predict(features[name]) for name in PREDICTED}}
     if readout == "paper":
         from probes.fit.paper import fit_paper
 
         fitted = fit_paper(*train, classes, device=device)
-        scores = {name: fitted.predict(features) for name, features in predicted.items()}  # seeds first
+        scores = {name: fitted.predict(features[name]) for name in PREDICTED}  # seeds first
         return {
             seed: {name: by_seed[place] for name, by_seed in scores.items()}
             for place, seed in enumerate(fitted.seeds)

@@ -25,14 +25,6 @@ _NOT_ASKED = "left out (--floors task)"
 
 
 @dataclass(frozen=True)
-class FloorLines:
-    """The lines of the floors that a run files, and what these do not say."""
-
-    lines: tuple[ProbeLine, ...]
-    declared: DeclaredFloors
-
-
-@dataclass(frozen=True)
 class BlankAnswer:
     """The label scores of a grey picture in the order of the classes; None where there are none.
 
@@ -43,9 +35,11 @@ class BlankAnswer:
     detail: str
 
 
-def find_floors(run: Run) -> FloorLines:
-    """Return the task's floors, and with `--floors all` what the model says to a blank picture and what
-    its vision encoder is worth with random weights.
+def find_floors(run: Run) -> tuple[tuple[ProbeLine, ...], DeclaredFloors]:
+    """Return the lines of the floors that a run files, and what these do not say.
+
+    The task's floors, and with `--floors all` what the model says to a blank picture and what its vision
+    encoder is worth with random weights.
     """
     options, progress = run.options, run.console.step
     with run.timing.of("floors"):
@@ -56,31 +50,28 @@ def find_floors(run: Run) -> FloorLines:
             reference=options.reference,
             offline=options.offline,
         )
-    named = (floors.reference, floors.pixels, floors.majority)
-    details: dict[str, str] = {floor.name: floor.detail for floor in named}
-    p_values: dict[str, float | None] = {floor.name: floor.permutation_p for floor in named}
-    lines = floor_lines(floors)
-    if options.floors == "task":
-        declared = DeclaredFloors(
-            floors.key, details, p_values, blank_detail=_NOT_ASKED, random_vision_detail=_NOT_ASKED
-        )
-        return FloorLines(lines, declared)
-    with run.timing.of("blank"):
-        blank = ask_blank(run)
-    with run.timing.of("random_vision"):
-        random_vision = load_random_vision(
-            inner_engine(run.engine), run.dataset, seed=options.seed, progress=progress
-        )
     declared = DeclaredFloors(
         floors.key,
-        details,
-        p_values,
-        blank=blank.scores,
-        blank_detail=blank.detail,
-        random_vision=random_vision.layers,
-        random_vision_detail=random_vision.detail,
+        details={floor.name: floor.detail for floor in floors.named},
+        permutation_p={floor.name: floor.permutation_p for floor in floors.named},
+        blank_detail=_NOT_ASKED,
+        random_vision_detail=_NOT_ASKED,
     )
-    return FloorLines(lines, declared)
+    if options.floors == "all":
+        with run.timing.of("blank"):
+            blank = ask_blank(run)
+        with run.timing.of("random_vision"):
+            random = load_random_vision(
+                inner_engine(run.engine), run.dataset, seed=options.seed, progress=progress
+            )
+        declared = replace(
+            declared,
+            blank=blank.scores,
+            blank_detail=blank.detail,
+            random_vision=random.layers,
+            random_vision_detail=random.detail,
+        )
+    return floor_lines(floors), declared
 
 
 def ask_blank(run: Run) -> BlankAnswer:
@@ -107,8 +98,7 @@ def ask_blank(run: Run) -> BlankAnswer:
 
 def floor_lines(floors: Floors) -> tuple[ProbeLine, ...]:
     """Return a line for each of the task's floors and split, validation then test."""
-    named = (floors.reference, floors.pixels, floors.majority)
-    return tuple(_line(floor, split) for floor in named for split in PREDICTED)
+    return tuple(_line(floor, split) for floor in floors.named for split in PREDICTED)
 
 
 def _line(floor: Floor, split: SplitName) -> ProbeLine:

@@ -73,6 +73,11 @@ class Floors:
     pixels: Floor
     majority: Floor
 
+    @property
+    def named(self) -> tuple[Floor, ...]:
+        """All three, the strongest first."""
+        return self.reference, self.pixels, self.majority
+
 
 def load_floors(
     dataset: Dataset,
@@ -243,9 +248,7 @@ def _pixels(
     size = min(COMPONENTS, len(flat["train"]) - 1, flat["train"].shape[1])
     fitted = PCA(size, svd_solver="randomized", random_state=seed).fit(flat["train"])
     features = {name: fitted.transform(x).astype(np.float32)[None] for name, x in flat.items()}
-    train, validation = ((features[name], labels[name]) for name in ("train", "val"))
-    predicted = {name: features[name] for name in PREDICTED}
-    found = fit_readout("linear", train, validation, predicted, classes)[0]
+    found = fit_readout("linear", features, labels, classes)[0]
     null = permutation_null(
         [features["train"][0]],
         labels["train"],
@@ -275,7 +278,7 @@ _CACHED: tuple[FloorName, ...] = ("reference", "pixels", "majority")
 def _write(path: Path, floors: Floors) -> None:
     arrays: dict[str, Any] = {}
     about: dict[str, Any] = {"key": floors.key}
-    for floor in (floors.reference, floors.pixels, floors.majority):
+    for floor in floors.named:
         about[floor.name] = [floor.detail, floor.seed, floor.permutation_p]
         arrays |= {f"{floor.name}.{split}": floor.scores[split] for split in PREDICTED}
     part = path.with_suffix(".part")

@@ -8,7 +8,6 @@ so it can be read at the last token only if the model has already matched what i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from harness.data.dataset import Dataset, Sample
 from harness.passes.asking import Answered, Pass
 from harness.passes.context import Run
-from harness.watch.fitting import PREDICTED, SplitRows, StoredFeatures, equal_widths, fit_readout, probe_line
+from harness.watch.fitting import SplitRows, StoredFeatures, equal_widths, fit_readout, probe_line
 from leaderboard.record.samples import ANSWER_TARGET, NOT_ASKED, ProbeLine
 from leaderboard.scoring.letters import asked_rows
 from probes.sites import Site, curve
@@ -80,44 +79,33 @@ def fit_letters(run: Run, images: Sequence[Sample]) -> tuple[ProbeLine, ...]:
     answers = run.store.answers(ANSWER_TARGET, len(images))
     positions = np.array([answer["position"] for answer in answers])
     splits = {name: stored.split(name, positions) for name in SPLITS}
-    if any(not split.seen.any() for split in splits.values()):
+    labels = {name: split.labels for name, split in splits.items()}
+    seen = {name: split.seen for name, split in splits.items()}
+    if not all(shown.any() for shown in seen.values()):
         return ()
-    spread = {name: _Spread.of(name, images, run.images.observed) for name in PREDICTED}
     lines: list[ProbeLine] = []
     for chunk in equal_widths(sites, len(images)):
         features = {name: stored.read(chunk, split) for name, split in splits.items()}
-        train, validation = (
-            (features[name][:, splits[name].seen], splits[name].of_seen().labels) for name in ("train", "val")
-        )
-        predicted = {name: features[name] for name in PREDICTED}
         device = run.engine.description.device
-        found = fit_readout("linear", train, validation, predicted, run.classes, device=device)[0]
+        found = fit_readout("linear", features, labels, run.classes, device=device, fitted_on=seen)[0]
         for place, site in enumerate(chunk):
-            lines += [
-                spread[name].line(site, name, scores[place], splits[name]) for name, scores in found.items()
-            ]
+            lines += [_line(run, images, site, splits[name], name, by[place]) for name, by in found.items()]
     return tuple(lines)
 
 
-@dataclass(frozen=True, eq=False)
-class _Spread:
-    """Spreads what is known of a split's asked images over the whole split of `size` images."""
+def _line(
+    run: Run, asked: Sequence[Sample], site: Site, split: SplitRows, name: SplitName, scores: np.ndarray
+) -> ProbeLine:
+    """Return a layer's line over the whole split; `scores` (asked, classes) are those of its asked images."""
+    ids = {sample.id for sample in asked if sample.split == name}
+    was_asked = np.array([sample.id in ids for sample in run.images.observed if sample.split == name])
 
-    places: np.ndarray  # (asked,) among the split's images
-    size: int
-
-    @classmethod
-    def of(cls, name: SplitName, asked: Sequence[Sample], observed: Sequence[Sample]) -> _Spread:
-        place = {s.id: at for at, s in enumerate(s for s in observed if s.split == name)}
-        return cls(np.array([place[s.id] for s in asked if s.split == name], dtype=int), len(place))
-
-    def line(self, site: Site, name: SplitName, scores: np.ndarray, split: SplitRows) -> ProbeLine:
-        """Return a layer's line; `scores` are (asked, classes)."""
-        targets = tuple(self._over(split.labels, NOT_ASKED).tolist())
-        whole, seen = self._over(scores, 0.0), self._over(split.seen, False)
-        return probe_line(site, ANSWER_TARGET, 0, name, whole, seen, targets=targets)
-
-    def _over(self, values: np.ndarray, other: float) -> np.ndarray:
-        full = np.full((self.size, *values.shape[1:]), other, dtype=values.dtype)
-        full[self.places] = values
+    def spread(values: np.ndarray, other: float) -> np.ndarray:
+        full = np.full((len(was_asked), *values.shape[1:]), other, dtype=values.dtype)
+        full[was_asked] = values  # both in the order of the data set
         return full
+
+    targets = tuple(spread(split.labels, NOT_ASKED).tolist())
+    return probe_line(
+        site, ANSWER_TARGET, 0, name, spread(scores, 0.0), spread(split.seen, False), targets=targets
+    )

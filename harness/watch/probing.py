@@ -59,6 +59,7 @@ def fit_probes(run: Run) -> FittedProbes:
     sites, readouts = run.engine.sites, run.options.readouts
     stored = StoredFeatures.of(run.store, run.images.observed, sites[0])
     splits = {name: _split(stored, name) for name in SPLITS}
+    labels, device = {name: split.labels for name, split in splits.items()}, run.engine.description.device
     lines: dict[tuple[str, Site], list[ProbeLine]] = {(r, site): [] for r in readouts for site in sites}
     nulls: dict[Site, SiteNull] = {}
     p_values: dict[SiteKey, float] = {}
@@ -66,7 +67,7 @@ def fit_probes(run: Run) -> FittedProbes:
         for chunk in equal_widths(sites, len(stored.images)):
             features = {name: stored.read(chunk, split) for name, split in splits.items()}
             for readout in readouts:
-                found = _fit(run, readout, features, splits)
+                found = fit_readout(readout, features, labels, run.classes, device=device)
                 for place, site in enumerate(chunk):
                     lines[readout, site] += [
                         probe_line(site, readout, seed, name, scores[place], splits[name].seen)
@@ -91,18 +92,6 @@ def _split(stored: StoredFeatures, name: SplitName) -> SplitRows:
             f"no {name} image could be shown to the model, so no probe can be fitted; see the log"
         )
     return split
-
-
-def _fit(
-    run: Run,
-    readout: str,
-    features: Mapping[SplitName, np.ndarray],
-    splits: Mapping[SplitName, SplitRows],
-) -> dict[int, dict[SplitName, np.ndarray]]:
-    train, validation = ((features[name], splits[name].labels) for name in ("train", "val"))
-    predicted = {name: features[name] for name in PREDICTED}
-    device = run.engine.description.device
-    return fit_readout(readout, train, validation, predicted, run.classes, device=device)
 
 
 def _permute(

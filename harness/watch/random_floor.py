@@ -121,15 +121,14 @@ def _measure(
     if any(len(chosen) == 0 for chosen in rows.values()):
         raise ModelError(f"{engine.description.name}: could be shown no image of a whole split")
     labels = np.array([s.label for s in samples])
+    targets = {name: labels[rows[name]] for name in SPLITS}
     resamples = ClusterBootstrap.of([samples[i].group for i in rows["test"]], draws=DRAWS, seed=seed)
     floors = []
     for site in sites:  # widths may differ between layers, and the floor need not be quick
-        layer = features[site.key][None]
-        train, validation = ((layer[:, rows[name]], labels[rows[name]]) for name in ("train", "val"))
-        shown: dict[SplitName, np.ndarray] = {"test": layer[:, rows["test"]]}
-        found = fit_readout("linear", train, validation, shown, len(dataset.task.classes))[0]
-        predicted = found["test"][0].argmax(axis=1)
-        measured = balanced_accuracy_estimate(labels[rows["test"]], predicted, resamples)
+        layers = {name: features[site.key][None, rows[name]] for name in SPLITS}
+        scores = fit_readout("linear", layers, targets, len(dataset.task.classes))[0]["test"]
+        predicted = scores[0].argmax(axis=1)
+        measured = balanced_accuracy_estimate(targets["test"], predicted, resamples)
         floors.append(LayerFloor(site=site.name, balanced_accuracy=Interval.of(measured)))
     return tuple(floors)
 

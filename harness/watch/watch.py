@@ -43,7 +43,7 @@ def watch(run: Run) -> LayerFindings:
     timing, letters = run.timing, letters_pass(run)
     with timing.of("letters"):
         ask(run, letters)
-    floors = find_floors(run)
+    floor_lines, floors = find_floors(run)
     with timing.of("probe"):
         probes = fit_probes(run)
     with timing.of("letters"):
@@ -55,4 +55,4 @@ def watch(run: Run) -> LayerFindings:
     if run.options.causal:
         with timing.of("causal"):
             causal = causal_check(run)
-    return LayerFindings(probes, floors.declared, floors.lines, letter_lines, similarity, projection, causal)
+    return LayerFindings(probes, floors, floor_lines, letter_lines, similarity, projection, causal)
