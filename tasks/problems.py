@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.spec import (
-    ClassSpec,
-    FolderSource,
-    HubSource,
-    NpzSource,
-    PhantomSource,
-    Problem,
-    PromptSpec,
-    SplitSource,
-    SubsetSpec,
-    TaskSpec,
-)
+from tasks.sources import FolderSource, HubSource, NpzSource, PhantomSource, SplitSource
+from tasks.spec import ClassSpec, Problem, PromptSpec, SubsetSpec, TaskSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

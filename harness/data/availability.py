@@ -8,7 +8,8 @@ from harness.data.fetch.cache import data_folder
 from harness.data.fetch.download import check_download
 from harness.data.fetch.hub_repository import check_hub
 from harness.data.locate import find_folder, find_npz, search_folders
-from tasks.spec import FolderSource, HubSource, NpzSource, TaskSpec
+from tasks.sources import FolderSource, HubSource, NpzSource
+from tasks.spec import TaskSpec
 
 
 def check_data(task: TaskSpec, *, data_dir: Path | None, offline: bool, assume_yes: bool) -> None:

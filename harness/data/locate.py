@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.data.dataset import DataError
 from harness.data.fetch.cache import data_folder
 from harness.data.layouts.detection import folder_names, is_folder_of
-from tasks.spec import FolderSource, NpzSource, TaskSpec
+from tasks.sources import FolderSource, NpzSource
+from tasks.spec import TaskSpec
 
 ENVIRONMENT = "HARNESS_DATA_DIR"
 

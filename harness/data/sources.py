@@ -26,7 +26,8 @@ from harness.data.progress import Step, silent
 from harness.data.published import is_published, md5_of
 from leaderboard.board.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
-from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec
+from tasks.sources import FolderSource, HubSource, NpzSource, PhantomSource
+from tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step
 from model_adapters.interface import LabelledImages, Trainable, TrainingImages
 from tasks.questions import label_question
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 
 def train_engine(

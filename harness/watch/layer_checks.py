@@ -17,7 +17,7 @@ from probes.sites import Site
 from probes.stats.equivalence import MARGIN
 from probes.stats.metrics import balanced_accuracy
 from probes.stats.similarity import NEIGHBOURS, linear_cka, neighbour_overlap
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 from tasks.subset import select
 
 SIMILARITY_IMAGES = 1000

@@ -21,7 +21,7 @@ from leaderboard.scoring.letters import asked_rows
 from model_adapters.interface import Engine
 from probes.sites import Site, curve
 from tasks.questions import Question, letters_prompt, shuffled_letters_question
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 
 SCORE_DECIMALS = 4
 

@@ -18,7 +18,8 @@ from leaderboard.scoring.probes import SiteKey
 from model_adapters.interface import Engine
 from probes.sites import Site
 from probes.stats.permutation import PermutationNull, permutation_null
-from tasks.spec import SPLITS, SplitName, TaskSpec
+from tasks.sources import SPLITS, SplitName
+from tasks.spec import TaskSpec
 
 MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
 PERMUTATION_DRAWS = 200

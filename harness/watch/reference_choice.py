@@ -14,7 +14,7 @@ from harness.passes.training import train_engine
 from model_adapters.catalog.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.questions import label_question
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 BUILT_IN = "built-in"
 PREDICTED: tuple[SplitName, ...] = ("val", "test")

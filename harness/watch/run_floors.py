@@ -19,7 +19,7 @@ from harness.watch.random_floor import load_random_vision
 from leaderboard.record.samples import FLOOR, ProbeLine
 from leaderboard.scoring.floors import DeclaredFloors
 from model_adapters.interface import Engine
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 _NOT_ASKED = "left out (--floors task)"
 
