@@ -14,7 +14,8 @@ from tasks.document import SHIPPED, SUFFIXES, Node, read_extended
 from tasks.file_list import read_file_list
 from tasks.included import NOTHING, Included
 from tasks.problems import DocumentError, Problem, did_you_mean, dotted, problems_of
-from tasks.spec import FolderSource, TaskError, TaskSpec
+from tasks.sources import FolderSource
+from tasks.spec import TaskError, TaskSpec
 
 
 def shipped_names() -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from tasks.document import SHIPPED
-from tasks.spec import SplitName, TaskError
+from tasks.sources import SplitName
+from tasks.spec import TaskError
 
 COLUMNS = ("file", "label", "split", "patient_id", "sha256")
 

@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    Strict,
-    StrictBool,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, StrictBool, field_validator, model_validator
 
-from tasks import rules
+from tasks.fields import Count, Finding, Identifier, Index, Stated, Text, Url, Words, refuse
 from tasks.problems import DocumentError
+from tasks.sources import SPLITS, PhantomSource, Source, SplitName
 
-SplitName = Literal["train", "val", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+MAX_CLASSES = 26  # one letter an option
+MIN_PARAPHRASES = 2
 
 
 class TaskError(DocumentError):
     """A task is unknown or its YAML is wrong; the message names file, line and key, one problem a line."""
 
 
-def _form(pattern: str, wanted: str) -> AfterValidator:
-    """Accept the strings that match `pattern` as a whole; say what is `wanted` of the others."""
-
-    def check(value: str) -> str:
-        if re.fullmatch(pattern, value) is None:
-            raise ValueError(f"`{value}`: must be {wanted}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _relative_path(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or not path.parts or re.search(r"[\\:]", value):
-        raise ValueError(f"`{value}`: must be a relative path with forward slashes and without `..`")
-    return value
-
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Words = Annotated[
-    str, _form(r"[^\s{}]|[^\s{}][^\n{}]*[^\s{}]", "words on one line, without braces or outer spaces")
-]
-Identifier = Annotated[str, _form(r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, `_` and `-`")]
-RelativePath = Annotated[str, AfterValidator(_relative_path)]
-Url = Annotated[str, _form(r"https://\S+", "an https:// address")]
-Md5 = Annotated[str, _form(r"[0-9a-f]{32}", "32 lower-case hexadecimal digits")]
-Sha256 = Annotated[str, _form(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
-Repository = Annotated[
-    str,
-    _form(
-        r"(?!.*(\.\.|--))[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*", "owner/name, as on the hub"
-    ),
-]
-Revision = Annotated[
-    str, _form(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*", "a commit, a branch or a tag")
-]
-Column = Annotated[str, _form(r"\S|\S[^\n]*\S", "the name of a column")]
-HubSplit = Annotated[str, _form(r"\w+(\.\w+)*", "the name of a split, without a slice")]
-Index = Annotated[NonNegativeInt, Strict()]
-Count = Annotated[PositiveInt, Strict()]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ClassSpec(_Strict):
+class ClassSpec(Stated):
     """One class: its label in the data, and the words with which a model names it."""
 
     name: Words
@@ -88,7 +30,7 @@ class ClassSpec(_Strict):
     aliases: tuple[Words, ...] = ()  # other wordings that are read as this class in free text
 
 
-class PromptSpec(_Strict):
+class PromptSpec(Stated):
     """One way to ask. A `label` prompt lists `{classes}`, a `letters` prompt shuffled `{options}`."""
 
     id: Identifier
@@ -97,134 +39,11 @@ class PromptSpec(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> PromptSpec:
-        _refuse("PromptSpec", rules.placeholder_findings(self))
+        refuse("PromptSpec", _placeholder_findings(self))
         return self
 
 
-class SplitSource(_Strict):
-    """Where one split comes from; which keys apply is up to the source's layout."""
-
-    images: str | None = None  # npz: array of images
-    labels: str | None = None  # npz: array of labels
-    folder: RelativePath | None = None  # image folder: subfolder of the split, else named as the split
-    first: Index | None = None  # phantom: index of the first image
-    count: Count | None = None  # phantom: number of images
-    split: HubSplit | None = None  # hub: name of the split in the repository
-
-
-Splits = dict[SplitName, SplitSource]
-
-
-class NpzSource(_Strict):
-    """A MedMNIST-style npz file, whose integer labels are indices into the classes."""
-
-    layout: Literal["npz"]
-    file: RelativePath  # below a data directory
-    url: Url | None = None
-    md5: Md5 | None = None  # of the published file
-    size_bytes: Count | None = None  # of the download
-    published_counts: dict[SplitName, Count] | None = None  # images of each split in the published file
-    splits: Splits
-
-    @field_validator("splits")
-    @classmethod
-    def _check(cls, splits: Splits) -> Splits:
-        findings = [*rules.split_key_findings(splits, "npz", required=("images", "labels"))]
-        _refuse("NpzSource", [*findings, *rules.shared_array_findings(splits)])
-        return splits
-
-
-class FolderSource(_Strict):
-    """Image files in folders, in one of the accepted layouts, tried in order.
-
-    A manifest or the file list names each image's split itself; elsewhere the split's folder decides.
-    """
-
-    layout: Literal["folder"]
-    directory: RelativePath  # name of the data set's folder below a data directory
-    accepted: Annotated[
-        tuple[Literal["manifest", "image_folder", "busi", "covid_ct", "kermany"], ...], Field(min_length=1)
-    ]
-    url: Url | None = None  # where a person can get it
-    size_bytes: Count | None = None  # of what a person has to get
-    published_counts: dict[SplitName, Count] | None = None  # images of each split in the published data
-    file_list: RelativePath | None = None  # CSV in tasks/lists, read by `tasks.file_list`
-    class_folders: dict[str, RelativePath] = {}  # class name -> folder name, where they differ
-    group_column: str | None = None
-    splits: Splits
-
-    @field_validator("splits")
-    @classmethod
-    def _check(cls, splits: Splits) -> Splits:
-        findings = [*rules.split_key_findings(splits, "folder", optional=("folder",))]
-        _refuse("FolderSource", [*findings, *rules.nested_folder_findings(splits)])
-        return splits
-
-
-class PhantomSource(_Strict):
-    """Images drawn by `harness.data.phantom`; nothing to download."""
-
-    layout: Literal["phantom"]
-    generator_version: Count
-    size: Annotated[int, Strict(), Field(ge=16)]  # side of the square images in pixels
-    fingerprint: str | None = None  # of the whole set, where it is known
-    splits: Splits
-
-    @field_validator("splits")
-    @classmethod
-    def _check(cls, splits: Splits) -> Splits:
-        findings = [*rules.split_key_findings(splits, "phantom", required=("first", "count"))]
-        _refuse("PhantomSource", [*findings, *rules.overlapping_range_findings(splits)])
-        return splits
-
-
-class HubSource(_Strict):
-    """A data set of the Hugging Face hub, in Parquet files or an image folder; no code of it ever runs.
-
-    Labels are indices into the classes, or the classes' names. Only a full commit says which data these are: a
-    branch or tag can move, so its data are never official, and a fingerprint beside it is refused.
-    """
-
-    layout: Literal["hub"]
-    repository: Repository
-    revision: Revision  # 40 hexadecimal digits, or a branch or tag
-    configuration: Column | None = None  # needed where the repository has several
-    image_column: Column = "image"
-    label_column: Column = "label"
-    group_column: Column | None = None  # patient id
-    id_column: Column | None = None  # unique within a split; else images are named by their place in it
-    size_bytes: Count | None = None  # of the download
-    published_counts: dict[SplitName, Count] | None = None  # images of each split in the published data
-    fingerprint: Sha256 | None = None  # of the official data, as a record gives it
-    splits: Splits
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the revision is a full commit."""
-        return rules.is_commit(self.revision)
-
-    @property
-    def url(self) -> str:
-        """Where a person can look at the data set."""
-        return f"https://huggingface.co/datasets/{self.repository}"
-
-    @field_validator("splits")
-    @classmethod
-    def _check(cls, splits: Splits) -> Splits:
-        findings = [*rules.split_key_findings(splits, "hub", required=("split",))]
-        _refuse("HubSource", [*findings, *rules.shared_hub_split_findings(splits)])
-        return splits
-
-    @model_validator(mode="after")
-    def _check_revision(self) -> HubSource:
-        _refuse("HubSource", rules.hub_findings(self))
-        return self
-
-
-Source = Annotated[NpzSource | FolderSource | PhantomSource | HubSource, Field(discriminator="layout")]
-
-
-class SubsetSpec(_Strict):
+class SubsetSpec(Stated):
     """A fixed, stratified choice of images, the same on every machine; `tasks.subset` makes it.
 
     A split without a size is taken whole.
@@ -234,7 +53,7 @@ class SubsetSpec(_Strict):
     sizes: Annotated[dict[SplitName, Count], Field(min_length=1)]
 
 
-class TaskSpec(_Strict):
+class TaskSpec(Stated):
     """A task as its YAML states it, after `extends:` was resolved."""
 
     id: Identifier
@@ -287,28 +106,107 @@ class TaskSpec(_Strict):
     @field_validator("classes")
     @classmethod
     def _check_classes(cls, classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
-        _refuse("TaskSpec", rules.class_findings(classes))
+        refuse("TaskSpec", _class_findings(classes))
         return classes
 
     @field_validator("prompts")
     @classmethod
     def _check_prompts(cls, prompts: tuple[PromptSpec, ...]) -> tuple[PromptSpec, ...]:
-        _refuse("TaskSpec", rules.prompt_findings(prompts))
+        refuse("TaskSpec", _prompt_findings(prompts))
         return prompts
 
     @model_validator(mode="after")
     def _check_references(self) -> TaskSpec:
-        _refuse("TaskSpec", rules.reference_findings(self))
+        refuse("TaskSpec", _reference_findings(self))
         return self
 
 
-def _refuse(model: str, findings: Iterable[rules.Finding]) -> None:
-    """Raise one ValidationError that holds every finding at its own key, if there is any."""
-    details = [
-        InitErrorDetails(
-            type=PydanticCustomError("task", "{reason}", {"reason": reason}), loc=key, input=None
+def task_hash(task: TaskSpec) -> str:
+    """Return 16 hexadecimal digits over all that a task states.
+
+    Values that are their keys' defaults do not enter: a key that tasks learn later changes no hash of before.
+    """
+    stated = task.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(stated, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _placeholder_findings(prompt: PromptSpec) -> Iterator[Finding]:
+    """A label prompt lists the classes once, a letters prompt the options once, and neither anything else."""
+    wanted = "{classes}" if prompt.kind == "label" else "{options}"
+    if prompt.template.count(wanted) != 1:
+        yield ("template",), f"a `{prompt.kind}` prompt must contain {wanted} exactly once"
+    for other in sorted(set(re.findall(r"\{[^{}]*\}", prompt.template)) - {wanted}):
+        yield (
+            ("template",),
+            f"{other} is unknown: a `{prompt.kind}` prompt has {wanted} alone",
         )
-        for key, reason in findings
-    ]
-    if details:
-        raise ValidationError.from_exception_data(model, details)
+
+
+def _class_findings(classes: tuple[ClassSpec, ...]) -> Iterator[Finding]:
+    """2 to 26 classes; no name, wording or alias means two of them."""
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        yield (), f"{len(classes)} classes; a task has 2 to {MAX_CLASSES}, one letter an option"
+    meaning: dict[str, int] = {}
+    for key in ("name", "wording", "aliases"):
+        for index, cls in enumerate(classes):
+            stated = getattr(cls, key)
+            for position, words in enumerate([stated] if isinstance(stated, str) else stated):
+                other = meaning.setdefault(_folded(words), index)
+                if other != index:
+                    place = (index, key) if isinstance(stated, str) else (index, key, position)
+                    yield place, f"`{words}` already means class `{classes[other].name}`"
+
+
+def _folded(words: str) -> str:
+    """Return words as answers are read: case, spaces, hyphens and underscores make no difference."""
+    return " ".join(re.split(r"[\s_-]+", words.casefold()))
+
+
+def _prompt_findings(prompts: tuple[PromptSpec, ...]) -> Iterator[Finding]:
+    """Ids are unique; there is a letters prompt, and there are paraphrases of the primary label prompt."""
+    seen: set[str] = set()
+    for index, prompt in enumerate(prompts):
+        if prompt.id in seen:
+            yield (index, "id"), f"`{prompt.id}` is the id of two prompts"
+        seen.add(prompt.id)
+    if not any(p.kind == "letters" for p in prompts):
+        yield (), "at least one prompt of kind `letters` is needed"
+    if sum(p.kind == "label" for p in prompts) < 1 + MIN_PARAPHRASES:
+        yield (), f"{MIN_PARAPHRASES} paraphrases of kind `label` are needed beside the primary prompt"
+
+
+def _reference_findings(task: TaskSpec) -> Iterator[Finding]:
+    """What one key says of another holds: the primary prompt, class folders, counts, the subset."""
+    kinds = {prompt.id: prompt.kind for prompt in task.prompts}
+    if task.primary_prompt not in kinds:
+        yield ("primary_prompt",), f"`{task.primary_prompt}` is none of the prompts {', '.join(kinds)}"
+    elif kinds[task.primary_prompt] != "label":
+        yield ("primary_prompt",), f"`{task.primary_prompt}` must be of kind `label`, not `letters`"
+    if task.superseded_by == task.id:
+        yield ("superseded_by",), "a task cannot supersede itself"
+    source = task.source
+    if source.layout == "folder":
+        names = tuple(c.name for c in task.classes)
+        yield from _unknown_keys(source.class_folders, names, ("source", "class_folders"))
+    if source.layout != "phantom":
+        yield from _unknown_keys(
+            source.published_counts or {}, tuple(source.splits), ("source", "published_counts")
+        )
+    stated = task.whole_split_sizes
+    for name, size in (task.subset.sizes if task.subset else {}).items():
+        if name not in source.splits and not (
+            name == "val" and "train" in source.splits
+        ):  # val is cut from train
+            yield ("subset", "sizes", name), f"the source has no split `{name}`"
+        elif size > stated.get(name, size):
+            yield ("subset", "sizes", name), f"{size} images of {stated[name]}; a subset cannot be larger"
+
+
+def _unknown_keys(
+    given: Mapping[str, object] | Mapping[SplitName, object], known: Iterable[str], place: tuple[str, ...]
+) -> Iterator[Finding]:
+    names = tuple(known)
+    for name in given:
+        if name not in names:
+            yield (*place, name), f"`{name}` is none of {', '.join(names)}"

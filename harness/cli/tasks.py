@@ -203,7 +203,7 @@ def _data_need(task: TaskSpec) -> str:
 
 
 def _sizes(task: TaskSpec) -> str:
-    from tasks.spec import SPLITS
+    from tasks.sources import SPLITS
 
     return " / ".join(f"{task.split_sizes[s]:,}" if s in task.split_sizes else "-" for s in SPLITS)
 

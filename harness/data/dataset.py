@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from tasks.spec import SplitName, TaskSpec
+from tasks.sources import SplitName
+from tasks.spec import TaskSpec
 
 
 class DataError(Exception):

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from harness.data.decode import decode
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 
 @dataclass(frozen=True)

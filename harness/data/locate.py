@@ -11,7 +11,8 @@ from harness.data.fetch.cache import data_folder
 from harness.data.fetch.download import check_download
 from harness.data.fetch.hub_repository import check_hub
 from harness.data.layouts.detection import folder_names, is_folder_of
-from tasks.spec import FolderSource, HubSource, NpzSource, TaskSpec
+from tasks.sources import FolderSource, HubSource, NpzSource
+from tasks.spec import TaskSpec
 
 ENVIRONMENT = "HARNESS_DATA_DIR"
 

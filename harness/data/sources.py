@@ -27,7 +27,8 @@ from harness.data.locate import find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
 from leaderboard.board.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
-from tasks.spec import FolderSource, HubSource, NpzSource, PhantomSource, TaskSpec
+from tasks.sources import FolderSource, HubSource, NpzSource, PhantomSource
+from tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.data.dataset import DataError, Sample, SplitReport
-from tasks.spec import SPLITS, SplitName, TaskSpec
+from tasks.sources import SPLITS, SplitName
+from tasks.spec import TaskSpec
 from tasks.subset import allocate, select
 
 TEST_PART = 0.2  # of all images, where the source has no split

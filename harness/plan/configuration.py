@@ -13,8 +13,8 @@ from harness.plan.options import EvalOptions
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from model_adapters.interface import ModelDescription
-from tasks.identity import task_hash
 from tasks.questions import SEEDED_ORDERS
+from tasks.spec import task_hash
 
 # Raised when the way a run asks or stores changes, so that old stores are not continued.
 RUN_VERSION = 1

@@ -13,7 +13,7 @@ from harness.data.dataset import Sample
 from harness.passes.store import PREFILL, RunStore
 from leaderboard.record.samples import NO_CLASS, ProbeLine
 from probes.sites import Site
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 MEMORY_BYTES = 2**30  # of features held at once while probes are fitted
 SCORE_DECIMALS = 4

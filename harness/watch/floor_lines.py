@@ -16,7 +16,7 @@ from harness.watch.random_floor import load_random_vision
 from leaderboard.record.samples import FLOOR, ProbeLine
 from leaderboard.scoring.floors import DeclaredFloors
 from tasks.questions import label_question
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 BLANK = "blank"  # the step in the run store
 GREY = 127

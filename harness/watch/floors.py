@@ -31,7 +31,7 @@ from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from probes.stats.metrics import balanced_accuracy, group_index
 from probes.stats.permutation import permutation_null
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 
 FloorName = Literal["reference", "pixels", "majority"]
 Integers = NDArray[np.integer]

@@ -20,7 +20,7 @@ from leaderboard.record.samples import ANSWER_TARGET, NOT_ASKED, ProbeLine
 from leaderboard.scoring.letters import asked_rows
 from probes.sites import Site, curve
 from tasks.questions import Question, letters_prompt, shuffled_letters_question
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 
 
 def target_images(dataset: Dataset) -> tuple[Sample, ...]:

@@ -23,7 +23,7 @@ from leaderboard.record.samples import MAIN_READOUT, ProbeLine
 from leaderboard.scoring.probes import SiteKey
 from probes.sites import Site
 from probes.stats.permutation import PermutationNull, permutation_null
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 
 PERMUTATION_DRAWS = 200
 BAND = (0.05, 0.5, 0.95)  # quantiles of a site's null that a record holds

@@ -26,7 +26,7 @@ from leaderboard.record.parts import Interval
 from leaderboard.scoring.answers import DRAWS
 from model_adapters.interface import Engine, ModelError, Query
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 from tasks.subset import select
 
 RANDOM_FLOOR_VERSION = 1  # raised with every change here that can change the floor

@@ -15,7 +15,7 @@ from harness.watch.fitting import PREDICTED
 from model_adapters.catalog.card import ModelCard
 from model_adapters.interface import LabelScores, ModelError, Trainable
 from tasks.questions import label_question
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 BUILT_IN = "built-in"
 _AT_ONCE = 256

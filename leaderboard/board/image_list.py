@@ -16,7 +16,8 @@ from typing import Protocol
 
 from leaderboard.record.record import RecordError
 from tasks.document import SHIPPED
-from tasks.spec import SPLITS, SplitName, TaskSpec
+from tasks.sources import SPLITS, SplitName
+from tasks.spec import TaskSpec
 
 COLUMNS = ("split", "id", "label", "group", "pixel_hash")
 _HEAD = "# images of task {task} version {version}, {kind} data"

@@ -12,7 +12,7 @@ from typing import TypeVar
 from leaderboard.record.record import Record, RecordError, read_record
 from leaderboard.record.samples import ProbeLine, SampleLine, parse_lines, read_lines
 from leaderboard.record.untrusted import read_packed
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 _MOST_BYTES = 2**31  # of unpacked lines
 _AnyLine = TypeVar("_AnyLine", SampleLine, ProbeLine)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from leaderboard.record.record import RecordError
 from leaderboard.record.untrusted import printable
 from probes.sites import Module, Pool
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 Outcome = Literal["correct", "wrong", "no_answer", "error"]
 

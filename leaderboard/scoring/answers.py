@@ -30,7 +30,7 @@ from probes.verdict.mapping import (
     score_array,
 )
 from tasks.questions import LETTERS
-from tasks.spec import SPLITS
+from tasks.sources import SPLITS
 
 Integers = NDArray[np.integer]
 

@@ -24,7 +24,7 @@ from probes.verdict import waterfall as falls
 from probes.verdict.diagnosis import DEFAULT_RULE, Diagnosis, SignalTests, diagnose
 from probes.verdict.explanation import sentences
 from probes.verdict.waterfall import Gap, LocusPredictions, Waterfall, waterfall
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 
 DIAGNOSIS_VERSION = 1  # raised when a verdict is computed differently
 

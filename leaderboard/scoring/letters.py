@@ -13,7 +13,7 @@ from leaderboard.record.checks import AnswerTargetPart
 from leaderboard.record.parts import Interval
 from leaderboard.record.samples import ANSWER_TARGET, NOT_ASKED, ProbeLine, SampleLine
 from probes.stats.metrics import proportion_estimate
-from tasks.spec import SplitName
+from tasks.sources import SplitName
 from tasks.subset import select
 
 # One more pass over so many images: enough for a probe of a few classes, little beside the other passes.

@@ -25,7 +25,8 @@ from leaderboard.scoring.letters import asked_rows
 from leaderboard.verify.sample_checks import HIGHEST_SCORE, LOWEST_SCORE
 from probes.sites import MODULES, Module
 from tasks.questions import letters_prompt, shuffled_letters_question
-from tasks.spec import SplitName, TaskSpec
+from tasks.sources import SplitName
+from tasks.spec import TaskSpec
 
 _READOUTS = (*CLASS_READOUTS, FLOOR, ANSWER_TARGET)
 _PREDICTED: tuple[SplitName, ...] = ("val", "test")

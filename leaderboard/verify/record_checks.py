@@ -14,8 +14,7 @@ from leaderboard.record.samples import CLASS_READOUTS, FLOORS, MAIN_READOUT, Pro
 from leaderboard.record.untrusted import short
 from leaderboard.scoring.score import SCORING_VERSION
 from probes.stats.equivalence import MARGIN
-from tasks.identity import task_hash
-from tasks.spec import TaskSpec
+from tasks.spec import TaskSpec, task_hash
 
 SEED = 0  # of every run on a board, and so of the draws by which it is computed again
 _AHEAD = timedelta(days=1)  # by which a clock may be ahead

@@ -17,9 +17,9 @@ from leaderboard.record.samples import ANSWER_TARGET, Asked, ProbeLine, SampleLi
 from leaderboard.scoring.floors import DeclaredFloors
 from leaderboard.scoring.reading import outcome, read_class, wordings_of
 from leaderboard.scoring.score import SCORING_VERSION, Declared, Lines, score
-from tasks.identity import task_hash
 from tasks.questions import letters_prompt, shuffled_letters_question, variant_questions
-from tasks.spec import SPLITS, TaskSpec
+from tasks.sources import SPLITS
+from tasks.spec import TaskSpec, task_hash
 from tests.harness.small_tasks import make_task
 from tests.leaderboard.lines import CLASSES, MadeUp, made_up
 from tests.leaderboard.results import record

@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 
 from tasks.catalog import load
-from tasks.spec import SPLITS, PhantomSource, TaskSpec
+from tasks.sources import SPLITS, PhantomSource
+from tasks.spec import TaskSpec
 from tools.faultbench.cases import Draw
 
 _SHUFFLE_SEED = 20_260_408

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.dataset import DataError
 from harness.data.progress import Step
-from tasks.spec import NpzSource
+from tasks.sources import NpzSource
 
 if TYPE_CHECKING:
     from harness.console import Advance

@@ -14,7 +14,7 @@ from harness.console import is_terminal
 from harness.data.dataset import DataError
 from harness.data.decode import SUFFIXES
 from harness.data.fetch.download import LARGE
-from tasks.spec import HubSource
+from tasks.sources import HubSource
 
 EXTRA = "pip install 'mllm-harness[hub]'"
 

@@ -9,7 +9,8 @@ from harness.data.layouts import folders, manifest
 from harness.data.layouts import published as published_sets
 from harness.data.listing import Listing
 from tasks.file_list import PublishedFile
-from tasks.spec import FolderSource, TaskSpec
+from tasks.sources import FolderSource
+from tasks.spec import TaskSpec
 
 # Names under which data sets are unpacked, beside the task's own `directory`.
 _ALIASES: dict[str, tuple[str, ...]] = {

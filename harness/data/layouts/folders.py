@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.data.dataset import DataError
 from harness.data.decode import SUFFIXES
 from harness.data.listing import ListedImage, Listing, open_file
-from tasks.spec import SPLITS, FolderSource, SplitName
+from tasks.sources import SPLITS, FolderSource, SplitName
 
 
 def class_folders(source: FolderSource, class_names: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from harness.data.decode import decode, decode_bytes
 from harness.data.fetch.cache import cache_folder
 from harness.data.fetch.hub_repository import check_extra, hub_folder, title_of
 from harness.data.listing import ListedImage, Listing
-from tasks.spec import SPLITS, HubSource, SplitName, TaskSpec
+from tasks.sources import SPLITS, HubSource, SplitName
+from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder

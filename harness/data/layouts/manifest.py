@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from harness.data.dataset import DataError
 from harness.data.listing import ListedImage, Listing, open_file
-from tasks.spec import SPLITS, SplitName
+from tasks.sources import SPLITS, SplitName
 
 MANIFEST = "manifest.csv"
 PATIENT_COLUMN = "patient_id"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.data.dataset import DataError
 from harness.data.listing import ListedImage, Listing
-from tasks.spec import SPLITS, NpzSource, SplitName
+from tasks.sources import SPLITS, NpzSource, SplitName
 
 _DAMAGED = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 

@@ -16,7 +16,7 @@ from harness.data.dataset import DataError
 from harness.data.layouts.npz import listed_in_array
 from harness.data.listing import ListedImage, Listing
 from harness.data.progress import Step
-from tasks.spec import SPLITS, PhantomSource
+from tasks.sources import SPLITS, PhantomSource
 
 _CHUNK = 32
 _log = logging.getLogger(__name__)

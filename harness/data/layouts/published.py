@@ -10,7 +10,7 @@ from harness.data.dataset import DataError
 from harness.data.layouts.folders import class_folders, image_files
 from harness.data.listing import ListedImage, Listing, open_file
 from tasks.file_list import PublishedFile
-from tasks.spec import SPLITS, FolderSource, SplitName
+from tasks.sources import SPLITS, FolderSource, SplitName
 
 _COVID_IMAGES = "Images-processed"
 _COVID_SPLITS = "Data-split"

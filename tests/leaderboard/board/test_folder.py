@@ -12,7 +12,7 @@ from leaderboard.board.folder import add_task, init_board, open_board
 from leaderboard.board.image_list import ImageList, ListedSample
 from leaderboard.record.record import RecordError
 from tasks import catalog
-from tasks.identity import task_hash
+from tasks.spec import task_hash
 from tests.leaderboard.made_submission import image_list, made_board, made_run, small_task
 
 OFFICIAL = {"title": "Ours", "official": True}

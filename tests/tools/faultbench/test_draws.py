@@ -10,7 +10,7 @@ import pytest
 from harness.data.phantom import generate
 from harness.data.sources import load_dataset
 from tasks.catalog import check, load
-from tasks.spec import SPLITS
+from tasks.sources import SPLITS
 from tools.faultbench.cases import Draw
 from tools.faultbench.draws import primary_only, write_task
 
