@@ -17,11 +17,11 @@ TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all o
 if TYPE_CHECKING:
     from typing import Any
 
-    from harness.api.compare import ComparisonResult, compare
-    from harness.api.evaluate import evaluate
-    from harness.api.results import Results, TaskResult, load
-    from harness.api.verify import verify
+    from harness.exchange.verify import verify
     from harness.plan.plan import PlanError
+    from harness.report.comparison.compare import ComparisonResult, compare
+    from harness.run.evaluate import evaluate
+    from harness.run.results import Results, TaskResult, load
     from leaderboard.record.record import RecordError
     from model_adapters.interface import ModelError
     from tasks.spec import TaskError
@@ -44,17 +44,17 @@ __all__ = [
 ]
 
 _PLACES = {
-    "ComparisonResult": "harness.api.compare",
+    "ComparisonResult": "harness.report.comparison.compare",
     "ModelError": "model_adapters.interface",
     "PlanError": "harness.plan.plan",
     "RecordError": "leaderboard.record.record",
-    "Results": "harness.api.results",
+    "Results": "harness.run.results",
     "TaskError": "tasks.spec",
-    "TaskResult": "harness.api.results",
-    "compare": "harness.api.compare",
-    "evaluate": "harness.api.evaluate",
-    "load": "harness.api.results",
-    "verify": "harness.api.verify",
+    "TaskResult": "harness.run.results",
+    "compare": "harness.report.comparison.compare",
+    "evaluate": "harness.run.evaluate",
+    "load": "harness.run.results",
+    "verify": "harness.exchange.verify",
 }
 _PACKAGES = ("leaderboard", "model_adapters", "probes", "tasks")
 

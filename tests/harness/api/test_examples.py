@@ -14,10 +14,10 @@ import harness
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = (
     "harness",
-    "harness.api.evaluate",
-    "harness.api.results",
-    "harness.api.compare",
-    "harness.api.verify",
+    "harness.run.evaluate",
+    "harness.run.results",
+    "harness.report.comparison.compare",
+    "harness.exchange.verify",
 )
 
 
