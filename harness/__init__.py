@@ -13,22 +13,9 @@ Examples:
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all of this
-if TYPE_CHECKING:
-    from typing import Any
-
-    from harness.exchange.verify import verify
-    from harness.plan.plan import PlanError
-    from harness.report.comparison.compare import ComparisonResult, compare
-    from harness.run.evaluate import evaluate
-    from harness.run.results import Results, TaskResult, load
-    from leaderboard.record.record import RecordError
-    from model_adapters.interface import ModelError
-    from tasks.spec import TaskError
-
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # type checkers read `__init__.pyi`
     "ComparisonResult",
     "ModelError",
     "PlanError",
@@ -59,7 +46,7 @@ _PLACES = {
 _PACKAGES = ("leaderboard", "model_adapters", "probes", "tasks")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a part of the API when it is first used.
 
     Raises:
