@@ -13,22 +13,9 @@ Examples:
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all of this
-if TYPE_CHECKING:
-    from typing import Any
-
-    from harness.api.compare import ComparisonResult, compare
-    from harness.api.evaluate import evaluate
-    from harness.api.results import Results, TaskResult, load
-    from harness.api.verify import verify
-    from harness.plan.plan import PlanError
-    from leaderboard.record.record import RecordError
-    from model_adapters.interface import ModelError
-    from tasks.spec import TaskError
-
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # type checkers read `__init__.pyi`
     "ComparisonResult",
     "ModelError",
     "PlanError",
@@ -44,22 +31,22 @@ __all__ = [
 ]
 
 _PLACES = {
-    "ComparisonResult": "harness.api.compare",
+    "ComparisonResult": "harness.report.comparison.compare",
     "ModelError": "model_adapters.interface",
     "PlanError": "harness.plan.plan",
     "RecordError": "leaderboard.record.record",
-    "Results": "harness.api.results",
+    "Results": "harness.run.results",
     "TaskError": "tasks.spec",
-    "TaskResult": "harness.api.results",
-    "compare": "harness.api.compare",
-    "evaluate": "harness.api.evaluate",
-    "load": "harness.api.results",
-    "verify": "harness.api.verify",
+    "TaskResult": "harness.run.results",
+    "compare": "harness.report.comparison.compare",
+    "evaluate": "harness.run.evaluate",
+    "load": "harness.run.results",
+    "verify": "harness.exchange.verify",
 }
 _PACKAGES = ("leaderboard", "model_adapters", "probes", "tasks")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a part of the API when it is first used.
 
     Raises:

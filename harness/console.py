@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: messages and progress on stderr, tables on stdout.
+"""What a person sees: messages and progress of a run on stderr, tables on stdout, in notebooks and as frames.
 
 Bars and colour appear only where stdout and stderr are terminals and NO_COLOR is not set.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import pandas
     from rich.progress import Progress
 
 QUIET_SECONDS = 20.0  # between two progress lines where there is no terminal
@@ -157,3 +159,31 @@ def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in [headings, *rows])
     return "\n".join(line.rstrip() for line in (title, *lines))
+
+
+def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as HTML for a notebook, every cell escaped."""
+    head, *body = (
+        f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in line)}</tr>"
+        for tag, line in (("th", headings), *(("td", row) for row in rows))
+    )
+    return f"<table><caption>{escape(title)}</caption><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def html_lines(lines: Sequence[str]) -> str:
+    """Return lines as HTML paragraphs, escaped."""
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
+
+
+def data_frame(rows: Sequence[Mapping[str, object]]) -> pandas.DataFrame:
+    """Return rows as a frame of pandas.
+
+    Raises:
+        ModuleNotFoundError: pandas is not installed; the message says how to get it.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        message = "pandas is not installed: pip install 'mllm-harness[pandas]'"
+        raise ModuleNotFoundError(message, name="pandas") from None
+    return pandas.DataFrame(rows)

@@ -155,11 +155,11 @@ def eval_command(
       harness eval --tasks phantom --models zoo
       harness eval --tasks pathmnist,busi --models path/to/a/model --data-dir ~/data
     """
-    from harness.api.evaluate import carried_out, planned
     from harness.cli.tables import plan_table, result_table
     from harness.console import Console
     from harness.plan.options import EvalOptions
     from harness.plan.plan import PlanError
+    from harness.run.evaluate import carried_out, planned
     from model_adapters.interface import ModelError
     from tasks.spec import TaskError
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from harness.api.rows import HEADINGS, TITLE, footnotes, result_row
 from harness.console import print_table
+from harness.run.rows import HEADINGS, TITLE, footnotes, result_row
 
 if TYPE_CHECKING:
-    from harness.api.results import Results
     from harness.plan.plan import Plan
+    from harness.run.results import Results
 
 _LISTED_AGAIN = 5  # runs that were skipped, after the results; the plan lists all
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness.api.evaluate import evaluate
 from harness.cli.eval import eval_command
+from harness.run.evaluate import evaluate
 from model_adapters.catalog.registry import shipped_cards
 from tasks import catalog
 from tests.harness.conftest import comparable, read_json
@@ -38,7 +38,7 @@ def test_it_files_what_the_command_files(tmp_path: Path, capfd: pytest.CaptureFi
     )
     assert done.returncode == 0, done.stderr
     results = harness.evaluate(
-        "phantom-200", ["zoo/llava-healthy"], output=tmp_path / "called", quiet=True, **FEW
+        "phantom-200", (name for name in ["zoo/llava-healthy"]), output=tmp_path / "called", quiet=True, **FEW
     )
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
@@ -48,7 +48,7 @@ def test_it_files_what_the_command_files(tmp_path: Path, capfd: pytest.CaptureFi
     assert comparable(typed) == comparable(called)
     assert results.record == harness.load(tmp_path / "called").record
     assert called["provenance"]["command"] == (
-        "harness.evaluate(tasks='phantom-200', models=['zoo/llava-healthy'], output='.../called', limit=20, "
+        "harness.evaluate(tasks=['phantom-200'], models=['zoo/llava-healthy'], output='.../called', limit=20, "
         "probe=False, offline=True, quiet=True)"
     )
     assert (tmp_path / "called" / place / "log.txt").read_text(encoding="utf-8").count("loading") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -14,11 +15,20 @@ import harness
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = (
     "harness",
-    "harness.api.evaluate",
-    "harness.api.results",
-    "harness.api.compare",
-    "harness.api.verify",
+    "harness.run.evaluate",
+    "harness.run.results",
+    "harness.report.comparison.compare",
+    "harness.exchange.verify",
 )
+
+
+def test_type_checkers_see_what_python_loads() -> None:
+    stub = ast.parse((ROOT / "harness" / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.name: node.module for node in imports for alias in node.names} == harness._PLACES
+    (names,) = (node.value for node in stub.body if isinstance(node, ast.Assign))
+    assert ast.literal_eval(names) == harness.__all__
+    assert {*harness._PLACES, "__version__"} == set(harness.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)

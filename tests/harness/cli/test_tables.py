@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.api.rows import sparkline, verdict_cell
 from harness.console import print_table
+from harness.run.rows import sparkline, verdict_cell
 from leaderboard.record.record import Record
 from tests.harness.run.test_record import record_of
 

@@ -55,10 +55,10 @@ def strange(tmp_path: Path) -> Path:
 
 
 def _run(
-    installed: Path, *arguments: str, folder: Path, **environment: str
+    installed: Path, *arguments: str, folder: Path, command: str = "harness", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(installed / "harness"), *arguments],
+        [sys.executable, str(installed / command), *arguments],
         cwd=folder,
         env={
             **os.environ,
@@ -97,6 +97,22 @@ def test_wheel_carries_its_tasks_cards_and_lists(installed: Path, strange: Path)
         "llava-healthy",
         "qwen2.5-vl-healthy",
     ]
+
+
+def test_wheel_has_two_commands_and_types_for_all_packages(installed: Path, strange: Path) -> None:
+    (named,) = (installed / "lib").glob("*.dist-info/entry_points.txt")
+    scripts = named.read_text(encoding="utf-8").split("[console_scripts]")[1].split()
+    assert [f"{name} = harness.cli:main" for name in ("harness", "mllm-harness")] == [
+        " ".join(scripts[i : i + 3]) for i in (0, 3)
+    ]
+    for package in ("harness", "model_adapters", "probes", "tasks", "leaderboard"):
+        assert (installed / "lib" / package / "py.typed").exists()
+    shutil.copy(installed / "harness", installed / "mllm-harness")
+    for name in ("harness", "mllm-harness"):
+        said = _run(installed, "tasks", "--help", folder=strange, command=name)
+        assert said.stdout.startswith(f"Usage: {name} tasks ")
+        said = _run(installed, "evl", folder=strange, command=name)
+        assert said.stderr == f"{name}: no command 'evl'; did you mean 'eval'? (see {name} --help)\n"
 
 
 def test_wheel_keeps_boards_and_leaves_the_projects_own_behind(

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
-from harness.api.rows import HEADINGS, TITLE, footnotes, html_lines, html_table, result_row
-from harness.console import plain_table
+from harness.console import data_frame, html_lines, html_table, plain_table
 from harness.report.comparison.folders import result_folders
+from harness.run.rows import HEADINGS, TITLE, footnotes, result_row
 from leaderboard.record.parts import Interval
 from leaderboard.record.record import ProbePart, Record, read_record
 
@@ -110,7 +110,7 @@ class TaskResult:
                        site  accuracy_low  accuracy  accuracy_high
             4  connector.00         0.879     0.899          0.916
         """
-        return pandas_or_a_word().DataFrame(
+        return data_frame(
             [{"model": self.model, "task": self.task, **_layer_row(layer)} for layer in self.layers]
         )
 
@@ -157,7 +157,7 @@ class Results(Sequence[TaskResult]):
         skipped: what came in by a group and cannot run here.
         planned: with `dry_run`, what would run.
 
-    Of a single result they have `verdict`, `accuracy`, `layers` and `record` themselves.
+    Of a single result they have `verdict`, `accuracy`, `layers`, `record` and `folder` themselves.
 
     Examples:
         >>> import harness
@@ -197,6 +197,11 @@ class Results(Sequence[TaskResult]):
         return self._one("record").record
 
     @property
+    def folder(self) -> Path:
+        """The folder of the one result; ValueError where there are none or several."""
+        return self._one("folder").folder
+
+    @property
     def verdict(self) -> str | None:
         """The verdict of the one result; ValueError where there are none or several."""
         return self._one("verdict").verdict
@@ -229,7 +234,7 @@ class Results(Sequence[TaskResult]):
             2   chest_xray         0.839     0.875    0.827
             3      phantom         0.878     0.898    0.901
         """
-        return pandas_or_a_word().DataFrame([_result_row(result) for result in self])
+        return data_frame([_result_row(result) for result in self])
 
     def report(
         self, output: str | Path | None = None, *, images: bool = False, data_dir: str | Path | None = None
@@ -313,17 +318,6 @@ def _report(
         for name, reason in written.without_pictures:
             print(f"{name}: {reason}.", file=sys.stderr)
         return HtmlPage(written.path.read_text(encoding="utf-8"))
-
-
-def pandas_or_a_word() -> Any:
-    """Return pandas; without it, say in one line how to get it."""
-    try:
-        import pandas
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "pandas is not installed: pip install 'mllm-harness[pandas]'", name="pandas"
-        ) from None
-    return pandas
 
 
 def _layer_row(layer: ProbePart) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from harness.api.results import Results, TaskResult, pandas_or_a_word
-from harness.api.rows import html_lines, html_table
-from harness.console import plain_table
+from harness.console import data_frame, html_lines, html_table, plain_table
 from harness.report.comparison.outcome import Outcome, compare_folders
 from harness.report.comparison.rows import (
     ACCURACY_HEADINGS,
@@ -21,10 +19,18 @@ from harness.report.comparison.rows import (
 from leaderboard.compare.comparison import TaskComparison, Verdict
 from leaderboard.compare.parts import Change
 from leaderboard.compare.thresholds import Thresholds, read_thresholds
-from leaderboard.record.record import RecordError
 
 if TYPE_CHECKING:
     import pandas
+
+
+class Filed(Protocol):
+    """A result that knows its folder, as those of `harness.load` and `harness.evaluate` do."""
+
+    @property
+    def folder(self) -> Path:
+        """The result's folder."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +80,7 @@ class ComparisonResult:
             4   chest_xray  0.008 -0.031  0.045  no evidence
             6      phantom  0.178  0.152  0.204     improved
         """
-        return pandas_or_a_word().DataFrame(
+        return data_frame(
             [
                 row
                 for title, task in self.outcome.tasks
@@ -103,8 +109,8 @@ class ComparisonResult:
 
 
 def compare(
-    baseline: str | Path | TaskResult | Results,
-    candidate: str | Path | TaskResult | Results,
+    baseline: str | Path | Filed,
+    candidate: str | Path | Filed,
     *,
     thresholds: str | Path | None = None,
     allow_missing: bool = False,
@@ -134,14 +140,8 @@ def compare(
     return ComparisonResult(outcome)
 
 
-def _folder(side: str | Path | TaskResult | Results) -> Path:
-    if isinstance(side, Results):
-        if len(side) != 1:
-            raise RecordError(
-                f"{len(side)} results are no side of a comparison; name the folder that holds them"
-            )
-        side = side[0]
-    return side.folder if isinstance(side, TaskResult) else Path(side).expanduser()
+def _folder(side: str | Path | Filed) -> Path:
+    return Path(side).expanduser() if isinstance(side, str | Path) else side.folder
 
 
 def _cells(rows: list[Row]) -> list[tuple[str, ...]]:

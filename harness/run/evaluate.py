@@ -10,10 +10,10 @@ from typing import Any, Never, TypeVar
 
 from pydantic import ValidationError
 
-from harness.api.results import NotRun, Results, TaskResult
 from harness.console import Console
 from harness.plan.options import EvalOptions, shareable
 from harness.plan.plan import Plan, PlanError, PlannedRun, make_plan
+from harness.run.results import NotRun, Results, TaskResult
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.registry import engine_problems
 from tasks.included import included_tasks
@@ -116,12 +116,15 @@ def evaluate(
     if executor != "local":
         raise ValueError(f"executor: '{executor}' is no executor; there is local")
     console = Console(quiet=quiet)
+    folders = [Path(str(one)).expanduser() for one in _several(include_path)]
+    chosen_tasks, chosen_models = _named("tasks", tasks, TaskSpec), _named("models", models, ModelCard)
+    words |= {"tasks": chosen_tasks, "models": chosen_models, "include_path": folders or ()}
     plan, options = planned(
-        _named("tasks", tasks, TaskSpec),
-        _named("models", models, ModelCard),
+        chosen_tasks,
+        chosen_models,
         _options(words),
         reference=reference,
-        include_paths=[Path(str(one)).expanduser() for one in _several(include_path)],
+        include_paths=folders,
         say=console.say,
     )
     if dry_run:

@@ -1,10 +1,8 @@
-"""How results are put into a table: on a terminal, as text, and in a notebook."""
+"""How results are put into a table, whoever shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from markupsafe import Markup
 
 from leaderboard import words
 from leaderboard.record.parts import Interval
@@ -87,24 +85,6 @@ def layer_accuracies(record: Record) -> list[float]:
 def sparkline(shares: Sequence[float]) -> str:
     """Draw shares between 0 and 1 as one line of bars; the full bar is 1."""
     return "".join(_BARS[min(max(int(share * len(_BARS)), 0), len(_BARS) - 1)] for share in shares)
-
-
-def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """Return a table as HTML, every cell escaped."""
-    body = Markup("").join(_html_row("td", row) for row in rows)
-    return Markup("<table><caption>{}</caption><thead>{}</thead><tbody>{}</tbody></table>").format(
-        title, _html_row("th", headings), body
-    )
-
-
-def html_lines(lines: Sequence[str]) -> Markup:
-    """Return lines as HTML paragraphs, escaped."""
-    return Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
-
-
-def _html_row(tag: str, cells: Sequence[str]) -> Markup:
-    made = (Markup("<{0}>{1}</{0}>").format(tag, cell) for cell in cells)
-    return Markup("<tr>{}</tr>").format(Markup("").join(made))
 
 
 def _profile(record: Record) -> str:
