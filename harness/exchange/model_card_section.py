@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from harness.report import wording
+from leaderboard import words
 from leaderboard.record.record import ModuleHealthPart, Record, RecordError
 
 START = "<!-- harness:start -->"
@@ -123,9 +123,9 @@ def _row(record: Record) -> tuple[str, ...]:
     return (
         task if record.status == "complete" else f"{task} ({record.status})",
         ", ".join([f"{answers.accuracy.n:,}", *remarks(record)]),
-        wording.interval(answers.accuracy),
-        wording.percent(answers.majority_accuracy),
-        wording.interval(answers.balanced_accuracy),
+        words.interval(answers.accuracy),
+        words.percent(answers.majority_accuracy),
+        words.interval(answers.balanced_accuracy),
         *(_health(part) for part in parts),
         record.diagnosis.verdict if record.diagnosis else "not measured",
     )
@@ -135,7 +135,7 @@ def _health(part: ModuleHealthPart | None) -> str:
     if part is None:
         return "not measured"
     mark = ", noise-limited" if part.noise_limited else ""
-    return f"{wording.number(part.fhs)} ({wording.number(part.low)} to {wording.number(part.high)}{mark})"
+    return f"{words.number(part.fhs)} ({words.number(part.low)} to {words.number(part.high)}{mark})"
 
 
 def _legend(records: Sequence[Record]) -> list[str]:
@@ -165,9 +165,9 @@ def _verdict_line(record: Record) -> str:
     if found is None:
         return f"{task}: not measured; the layers were not watched."
     lost = [drop for drop in found.drops if drop.mode == found.verdict]
-    cost = f", {wording.points(lost[0].points)} points of accuracy" if lost else ""
+    cost = f", {words.points(lost[0].points)} points of accuracy" if lost else ""
     sentences = " ".join(plain(sentence) for sentence in found.sentences or ())
-    return f"{task}: {found.verdict} ({wording.VERDICTS[found.verdict]}{cost}). {sentences}".rstrip()
+    return f"{task}: {found.verdict} ({words.VERDICTS[found.verdict]}{cost}). {sentences}".rstrip()
 
 
 def _measured_line(record: Record) -> str:
