@@ -226,7 +226,7 @@ def layer_figures(records: Sequence[Record], readout: str) -> dict[str, Figure]:
     models = [record for record in records if not _is_reference(record)]
     probed = [record for record in models if layers.probes_of(record, readout)]
     names = _names(probed)
-    columns = ["released", *(["lora"] if any(r.condition == "lora" for r in models) else [])]
+    columns = [c for c in CONDITIONS if c == "released" or any(r.condition == c for r in models)]
     cells = {(r.task.name, r.model.name, r.condition): (r, layers.probes_of(r, readout)) for r in models}
     found: dict[str, Figure] = {}
     for task in _tasks(probed):
@@ -236,7 +236,7 @@ def layer_figures(records: Sequence[Record], readout: str) -> dict[str, Figure]:
             page = names[first : first + _MODELS]
             rows = [(name, [cells.get((task, name, condition)) for condition in columns]) for name in page]
             key = task if len(names) <= _MODELS else f"{task}-{number + 1}"
-            heads = [CONDITIONS[condition][1] for condition in CONDITIONS if condition in columns]
+            heads = [CONDITIONS[condition][1] for condition in columns]
             found[key] = layers.grid_figure(title, rows, heads, height=min(158, 750 / len(page)))
     return found
 

@@ -124,9 +124,9 @@ def reliability_figure(answers: AnswersPart | None) -> Figure | None:
 
 
 def _reliability(bins: Sequence[ReliabilityBin], side: float) -> Drawing:
-    axes = Axes(Scale(0, 1, 44, side - 22), Scale(0, 100, side - 40, 36))
+    axes = Axes(Scale(0, 1, 44, side - 22), Scale(0, 100, side - 40, 52))
     total = sum(b.count for b in bins)
-    drawn = axes.grid(20, "how often right (%); numbers: images")
+    drawn = axes.grid(20) + svg.text("how often right (%); numbers: images", 2, 24, class_="soft")
     for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
         drawn += svg.text(f"{100 * share:.0f}%", axes.x.at(share), side - 26, text_anchor="middle")
     drawn += svg.path(svg.polyline([(axes.x.start, axes.y.start), (axes.x.end, axes.y.end)]), "chance")

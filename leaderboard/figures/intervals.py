@@ -234,7 +234,12 @@ def health_figure(record: Record, beside: Sequence[Record] = ()) -> Figure | Non
     for key, (kind, name) in _MODULES.items():
         part: ModuleHealthPart = getattr(record.health, key)
         noise = f"{name}, a flat curve with the same noise: {number(part.fhs_noise)}"
-        rows.append([Dot("noise", *[part.fhs_noise] * 3, noise), health_dot(kind, part, name)])
+        rows.append(
+            [
+                Dot("noise", part.fhs_noise, part.fhs_noise, part.fhs_noise, noise),
+                health_dot(kind, part, name),
+            ]
+        )
     panel = Panel("", "Feature Health Score", (min(shown) - margin, max(shown) + margin), rows)
     found = modules(record.health)
     names = [f"{name}\n(noise-limited)" if part.noise_limited else name for name, part in found]

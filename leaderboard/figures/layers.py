@@ -100,12 +100,14 @@ def _in_words(name: str, found: Sequence[ProbePart]) -> str:
 def _table(probes: Sequence[ProbePart]) -> Table:
     """Return the curves in numbers: a column for each, and a row for each site."""
     names = [name for name in SERIES if _of(name, probes)]
-    found = {(p.module, p.layer, f"{p.module}.{p.pool}"): p.balanced_accuracy for p in probes}
+    found: dict[tuple[Site, str], Interval] = {
+        ((p.module, p.layer), f"{p.module}.{p.pool}"): p.balanced_accuracy for p in probes
+    }
     read = {(p.module, p.layer) for p in probes if p.consumed}
     rows = tuple(
         (
             f"{module}.{layer:02d}{' (read by the connector)' if (module, layer) in read else ''}",
-            *(_cell(found.get((module, layer, name))) for name in names),
+            *(_cell(found.get(((module, layer), name))) for name in names),
         )
         for module, layer in site_order(probes)
     )
@@ -379,9 +381,8 @@ def _overlaid(
             xs = [axes.x.at(x) + aside for x, _, _ in part]
             said = [f"{called}, {place}" for _, place, _ in part]
             drawn += axes.curve(xs, [value for *_, value in part], said, kind)
-    for x, said in _PLACES.items():
-        where = svg.lines(said, axes.x.at(x), axes.y.start + 18, text_anchor="middle", class_="soft")
-        drawn += where
+    for x, place in _PLACES.items():
+        drawn += svg.lines(place, axes.x.at(x), axes.y.start + 18, text_anchor="middle", class_="soft")
     return drawn
 
 

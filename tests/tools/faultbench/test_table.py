@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from tests.leaderboard.figures.readback import marks, value_at
+from tools.faultbench.figure import detection_svg
 from tools.faultbench.handmade import fault, healthy, trap
 from tools.faultbench.results import Result
 from tools.faultbench.table import page
@@ -138,3 +141,17 @@ def test_page_depends_on_the_stored_lines_alone(results: list[Result]) -> None:
 def test_page_of_nothing_says_so() -> None:
     assert "No case is finished" in page([], command="make faultbench")
     assert "91.7" not in page([healthy()], command="c")
+
+
+def test_the_picture_holds_every_fault_at_its_drop_and_outcome(results: list[Result]) -> None:
+    drawn = detection_svg(results)
+    assert drawn is not None
+    found = marks(drawn)
+    outcomes = Counter(said.rpartition(", ")[2] for said in found)
+    assert outcomes == {"right": 15, "undetermined": 2, "wrong": 2}
+    for said, (_, x, y) in found.items():
+        points = float(said.split(": ")[1].split(" ")[0])
+        assert value_at(drawn, x, "x") == pytest.approx(points, abs=0.2)
+        level = {"right": 100, "undetermined": 50, "wrong": 0}[said.rpartition(", ")[2]]
+        assert value_at(drawn, y) == pytest.approx(level, abs=7.1)
+    assert detection_svg([]) is None
