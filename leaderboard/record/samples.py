@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from leaderboard.record.parts import Part
 from leaderboard.record.record import RecordError
 from leaderboard.record.untrusted import printable
 from probes.sites import Module, Pool
@@ -26,11 +27,7 @@ NO_CLASS = -1  # stands for an answer or a prediction that names no class
 NOT_ASKED = -1  # stands for the letter of an image that was not asked
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Asked(_Line):
+class Asked(Part):
     """One further way in which a test image was asked, beside the primary prompt.
 
     `order[i]` is the class at position i of the options; `scores` are log-likelihoods in nats in the
@@ -43,7 +40,7 @@ class Asked(_Line):
     predicted: int | None
 
 
-class SampleLine(_Line):
+class SampleLine(Part):
     """One image: what it is, how the primary prompt was answered, and every other way it was asked.
 
     `scores` are log-likelihoods of the classes' wordings in nats, in the order of the classes;
@@ -67,7 +64,7 @@ class SampleLine(_Line):
     error: str | None = None
 
 
-class ProbeLine(_Line):
+class ProbeLine(Part):
     """One probe on one split: predictions and class scores in the order of the split's samples.
 
     `targets` is null where the probe predicts the class. The readout "answer_target" predicts the letter of
@@ -89,10 +86,10 @@ class ProbeLine(_Line):
     targets: tuple[int, ...] | None = None
 
 
-_AnyLine = TypeVar("_AnyLine", bound=_Line)
+_AnyLine = TypeVar("_AnyLine", bound=Part)
 
 
-def dump_lines(lines: Iterable[BaseModel]) -> str:
+def dump_lines(lines: Iterable[Part]) -> str:
     """Return lines as JSON text, one a line."""
     return "".join(line.model_dump_json() + "\n" for line in lines)
 

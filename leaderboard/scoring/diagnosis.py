@@ -23,7 +23,7 @@ from probes.stats.metrics import balanced_accuracy
 from probes.verdict import waterfall as falls
 from probes.verdict.diagnosis import DEFAULT_RULE, Diagnosis, SignalTests, diagnose
 from probes.verdict.explanation import sentences
-from probes.verdict.waterfall import Gap, LocusPredictions, Waterfall, waterfall
+from probes.verdict.waterfall import LocusPredictions, Waterfall, waterfall
 from tasks.sources import SplitName
 
 DIAGNOSIS_VERSION = 1  # raised when a verdict is computed differently
@@ -189,7 +189,7 @@ def _part(found: Diagnosis, measured: Waterfall) -> DiagnosisPart:
         smallest_visible_gap=found.smallest_visible_gap,
         reason=found.reason,
         sentences=sentences(found),
-        parts={name: _gap(gap) for name, gap in measured.parts.items()},
+        parts={name: GapPart(**vars(gap)) for name, gap in measured.parts.items()},
         levels={str(name): value for name, value in measured.level.items()},
         accuracies={str(name): value for name, value in measured.points.items()},
         probabilities={str(mode): share for mode, share in found.probabilities.items()},
@@ -197,7 +197,3 @@ def _part(found: Diagnosis, measured: Waterfall) -> DiagnosisPart:
         rule=found.rule.name,
         delta=found.delta,
     )
-
-
-def _gap(gap: Gap) -> GapPart:
-    return GapPart(value=gap.value, low=gap.low, high=gap.high, p=gap.p, points=gap.points)

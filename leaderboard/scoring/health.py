@@ -70,19 +70,7 @@ def _module(
     if correct is None:
         raise ValueError(f"no {readout} probe of {module}.{pool}")
     measured = health(correct, [line.group for line in test], seed=seed)
-    return ModuleHealthPart(
-        start=measured.start,
-        end=measured.end,
-        min=measured.min,
-        growth_factor=measured.growth_factor,
-        volatility_penalty=measured.volatility_penalty,
-        fhs=measured.fhs,
-        low=measured.low,
-        high=measured.high,
-        fhs_noise=measured.fhs_noise,
-        noise_limited=measured.noise_limited,
-        pool=pool,
-    )
+    return ModuleHealthPart(**vars(measured), pool=pool)
 
 
 def module_curve(

@@ -4,12 +4,21 @@ import itertools
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.questions import Question, label_question, letters_questions, shuffled_order
+from tasks.questions import (
+    Question,
+    label_question,
+    letters_prompt,
+    letters_questions,
+    shuffled_letters_question,
+    shuffled_order,
+    variant_questions,
+)
 from tests.harness.small_tasks import make_task, numbered
 
 
@@ -90,3 +99,24 @@ def test_values_are_put_back_in_the_order_of_the_classes(order: list[int], by_cl
 def test_too_few_values_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         Question("letters", "", ("A", "B"), (1, 0)).by_class((0.5,))
+
+
+def test_every_question_beside_the_primary_one_is_asked_in_the_order_of_the_prompts() -> None:
+    task = make_task(("N", "normal"), ("B", "benign"))
+    asked = [(q.prompt_id, q.order) for q in variant_questions(task, "image-1")]
+    assert asked == [
+        ("paraphrase_1", (0, 1)),
+        ("paraphrase_2", (0, 1)),
+        ("letters", (0, 1)),
+        ("letters", (1, 0)),
+    ]
+
+
+def test_over_the_images_the_right_letter_says_nothing_about_the_class() -> None:
+    task = numbered(3)
+    prompt = letters_prompt(task)
+    assert prompt is not None
+    orders = Counter(shuffled_letters_question(task, prompt, f"image-{i}").order for i in range(1200))
+    assert set(orders) == set(itertools.permutations(range(3)))
+    # Each of the 6 orders is expected 200 times with a standard deviation of 13.
+    assert max(orders.values()) - min(orders.values()) < 100

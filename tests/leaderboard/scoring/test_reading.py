@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.scoring.reading import outcome, read_class, wordings_of
+from leaderboard.scoring.reading import outcome, read_answers, read_class, wordings_of
 from tasks import catalog
 from tests.harness.small_tasks import make_task
 
@@ -252,3 +252,39 @@ def test_what_becomes_of_an_image() -> None:
     assert outcome(None, 1, None) == "no_answer"
     assert outcome(None, 1, "out of memory") == "error"
     assert outcome(1, 1, "out of memory") == "error"
+
+
+BENIGN_SCORES = (-3.0, -0.1, -4.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "by_scores", "by_text"),
+    [
+        # scores, their error, text, its error -> read, generated_outcome, predicted, outcome of a malignant image
+        ((BENIGN_SCORES, None, None, None), (None, None, 1, "wrong"), (None, None, 1, "wrong")),
+        ((BENIGN_SCORES, None, "Malignant.", None), (2, "correct", 1, "wrong"), (2, "correct", 2, "correct")),
+        (
+            (BENIGN_SCORES, None, "Hm.", None),
+            (None, "no_answer", 1, "wrong"),
+            (None, "no_answer", None, "no_answer"),
+        ),
+        (
+            (BENIGN_SCORES, None, "Malignant.", "cut"),
+            (None, "error", 1, "wrong"),
+            (None, "error", None, "error"),
+        ),
+        (
+            (None, "full", "Malignant.", None),
+            (2, "correct", None, "error"),
+            (2, "correct", 2, "correct"),
+        ),
+        ((None, None, None, None), (None, None, None, "no_answer"), (None, None, None, "no_answer")),
+    ],
+)
+def test_the_headline_is_read_from_the_scores_or_from_the_text_where_one_was_asked_for(
+    given: tuple, by_scores: tuple, by_text: tuple
+) -> None:
+    named = dict(zip(("scores", "scores_error", "text", "text_error"), given, strict=True))
+    words = wordings_of(LESION)
+    assert read_answers(words, "scores", MALIGNANT, **named) == by_scores
+    assert read_answers(words, "generated", MALIGNANT, **named) == by_text

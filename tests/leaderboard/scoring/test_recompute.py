@@ -16,7 +16,7 @@ from leaderboard.board.folder import BoardFolder
 from leaderboard.record.record import DiagnosisPart, Record, RecordError
 from leaderboard.record.samples import ProbeLine
 from leaderboard.scoring.recompute import DECLARED, declared_parts, differences, recompute
-from leaderboard.scoring.score import Lines
+from leaderboard.scoring.score import Declared, Lines, score
 from leaderboard.verify.record_checks import check_declared, check_record
 from tests.leaderboard.lines import CLASSES, MadeUp
 from tests.leaderboard.made_submission import SIZES, image_list, made_board, made_record, made_run, small_task
@@ -301,3 +301,14 @@ def test_a_verdict_without_a_signal_rests_on_the_declared_nulls(run: MadeUp, dec
     assert isinstance(found.diagnosis, DiagnosisPart)
     assert found.diagnosis.verdict == "no_signal"
     assert {"permutation", "floors.permutation_p"} <= set(declared_parts(found, SIZES["train"]))
+
+
+def test_without_probes_the_answers_alone_are_scored(run: MadeUp, found: Record) -> None:
+    scores = score(Lines(run.samples), Declared.of(found, small_task()))
+    assert scores.answers == found.answers
+    assert {part for name, part in vars(scores).items() if name != "answers"} == {None, ()}
+
+
+def test_probes_without_what_their_floors_declare_are_refused(run: MadeUp) -> None:
+    with pytest.raises(ValueError, match="floors"):
+        score(Lines(run.samples, run.lines), Declared(small_task(), "scores", 0))

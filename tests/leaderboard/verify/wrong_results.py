@@ -181,7 +181,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "a better outcome": (
         each("samples", lambda r: r.update(outcome="correct"), outcome="wrong"),
-        "outcome: correct, but it must be",
+        "outcome: 'correct', but it must be 'wrong'",
     ),
     "a better reading": (
         each("samples", lambda r: r.update(read=r["label"], generated_outcome="correct"), split="test"),
