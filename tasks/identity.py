@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
+from tasks.files import json_hash
 from tasks.spec import TaskSpec
 
 
@@ -14,5 +12,4 @@ def task_hash(task: TaskSpec) -> str:
     Values that are their keys' defaults do not enter: a key that tasks learn later changes no hash of before.
     """
     stated = task.model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(stated, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json_hash(stated, ascii_only=False)[:16]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.fetch.cache import data_folder
 from harness.data.fetch.download import check_download
 from harness.data.fetch.hub_repository import check_hub
-from harness.data.locate import find_folder, find_npz, search_folders
+from harness.data.locate import data_folder, find_folder, find_npz, search_folders
 from tasks.spec import FolderSource, HubSource, NpzSource, TaskSpec
 
 

@@ -15,7 +15,7 @@ from harness.data.progress import Step, silent
 from harness.lm_eval.names import EXACT, GENERATE, TAG
 from harness.lm_eval.parquet import write_parquet
 from harness.passes.prompts import label_question
-from harness.passes.store import write_atomically
+from tasks.files import write_atomically
 from tasks.spec import TaskSpec
 
 READER = "harness.lm_eval.reading.read_answer"

@@ -13,7 +13,7 @@ from harness import __version__
 from harness.data.dataset import Dataset
 from harness.passes import ask
 from harness.passes.answering import Answering
-from harness.passes.store import PREFILL, RunStore, write_atomically
+from harness.passes.store import PREFILL, RunStore
 from harness.passes.timing import Timing
 from harness.plan.configuration import package_version
 from harness.plan.options import EvalOptions
@@ -28,6 +28,7 @@ from leaderboard.scoring import answers_and_probes
 from leaderboard.scoring.answer_target import IMAGES
 from leaderboard.scoring.verdict import diagnosis_settings
 from model_adapters.interface import ModelDescription
+from tasks.files import write_atomically
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 

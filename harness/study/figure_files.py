@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from harness.passes.store import write_atomically
 from harness.report.drawing import style
 from harness.study.document import StudyError
 from harness.study.figure_accuracy import accuracy_figure
@@ -21,6 +19,7 @@ from harness.study.figure_health import health_figure
 from harness.study.figure_layer_grid import layer_grid_figures
 from leaderboard.compare.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
 from leaderboard.record.record import Record
+from tasks.files import write_atomically
 
 DPI = 200
 FAMILIES = {
@@ -33,7 +32,9 @@ FAMILIES = {
 _LONGEST = 100  # letters of a file's name, without its ending
 _MOST_PIXELS = 60_000  # of one side, which Agg holds
 _STEMS = "|".join(["accuracy", "health", *map(re.escape, FAMILIES.values()), r"layers-[A-Za-z0-9._-]+"])
-_OWN = re.compile(rf"(?:{_STEMS})\.(?:svg|png)|\.(?:{_STEMS})\.(?:svg|png)\.\d+")  # the second: half-written
+_OWN = re.compile(
+    rf"(?:{_STEMS})\.(?:svg|png)|\.(?:{_STEMS})\.(?:svg|png)\.\w+\.part"
+)  # the second: half-written
 
 _NAMES = re.compile(r"""(\bid="|href="#|url\(#)([a-zC][0-9a-f_]{10,})""")  # of clips, markers and paths
 
@@ -54,7 +55,7 @@ def write_figures(
         for stem, figure in _figures(records, contrasts, readouts):
             for ending, content in (("svg", to_svg(figure)), ("png", to_png(figure))):
                 path = folder / f"{stem}.{ending}"
-                _write(path, content)
+                write_atomically(path, content)
                 written.append(path)
         _remove_old(folder, {path.name for path in written})
     except OSError as error:
@@ -118,21 +119,6 @@ def to_png(figure: Figure) -> bytes:
         figure.set_dpi(min(DPI, _MOST_PIXELS / max(figure.get_size_inches())))
         FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     return stream.getvalue()
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    if isinstance(content, str):
-        write_atomically(path, content)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _remove_old(folder: Path, written: Collection[str]) -> None:

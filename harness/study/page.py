@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.passes.store import write_atomically
 from harness.report.wording import interval, p_value, points
 from harness.study.cells import Cell
 from harness.study.comparisons import Comparisons
 from harness.study.document import Study
 from harness.study.tables import escape
 from leaderboard.compare.contrasts import Contrast, Measured
+from tasks.files import write_atomically
 
 FILE = "study.md"
 _HOW = """\

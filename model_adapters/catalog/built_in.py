@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 from model_adapters.catalog.built_in_weights import GROUP, names
 from model_adapters.catalog.faults import FAULTS, Degree
 from model_adapters.interface import ModelError
+from tasks.files import cache_folder
 
 FAULTS_GROUP = "zoo-faults"
 CARD = "card.yaml"
@@ -109,8 +108,7 @@ def default_folder() -> Path:
     stated = os.environ.get("HARNESS_ZOO_DIR")
     if stated:
         return Path(stated).expanduser()
-    cache = os.environ.get("HARNESS_CACHE_DIR")
-    return (Path(cache).expanduser() if cache else Path(user_cache_dir("mllm-harness"))) / "zoo"
+    return cache_folder() / "zoo"
 
 
 def built_cards() -> Mapping[str, Path]:

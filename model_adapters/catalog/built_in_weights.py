@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from model_adapters.interface import ModelError
+from tasks.files import write_atomically
 
 GROUP = "zoo"
 NOTICE = "NOTICE"
@@ -128,12 +129,8 @@ def _trained_by(folder: Path) -> str | None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write in one step, so that two runs at the same time never see half a file."""
-    if file.is_file() and file.read_bytes() == content:
-        return
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    if not (file.is_file() and file.read_bytes() == content):
+        write_atomically(file, content)
 
 
 def _short(name: str) -> str:

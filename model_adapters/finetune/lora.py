@@ -22,6 +22,7 @@ from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError
 from model_adapters.support.training import seeded
+from tasks.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +177,9 @@ def save_tuned(folder: Path, attached: Attached, weights: Mapping[str, Tensor]) 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.part")
-    save_file({name: t.contiguous() for name, t in sorted(tensors.items())}, part, metadata={"format": "pt"})
-    part.replace(path)
+    kept = {name: t.contiguous() for name, t in sorted(tensors.items())}
+    with replacing(path, exclusive=True) as part:
+        save_file(kept, part, metadata={"format": "pt"})
 
 
 def changed(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
 
+from tasks.files import locked
 from tools.faultbench.cases import Case
 
 
@@ -27,8 +27,7 @@ def healthy_model(family: str, seed: int, folder: Path) -> Path:
     def train(directory: Path) -> None:
         train_healthy(family, seed, directory, checkpoints=checkpoints)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{target.name}.lock"):
+    with locked(folder / f".{target.name}.lock"):
         _make_once(target, train)
     return target
 

@@ -12,6 +12,7 @@ from model_adapters.zoo.training.optimise import Progress, Report, StageSettings
 from model_adapters.zoo.training.questions import vocabulary_text
 from model_adapters.zoo.training.stages import joint_stage, text_stage, vision_stage
 from model_adapters.zoo.training.tokenizer import build_tokenizer
+from tasks.files import replacing
 
 _VISION = StageSettings(steps=1400, batch=48, learning_rate=2.5e-3)
 _TEXT = StageSettings(steps=600, batch=48, learning_rate=2e-3)
@@ -94,10 +95,8 @@ def train(
 def _keep(tiny: TinyModel, file: Path) -> None:
     from safetensors.torch import save_file
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file({key: value.contiguous() for key, value in tiny.model.state_dict().items()}, partial)
-    partial.replace(file)
+    with replacing(file, exclusive=True) as part:
+        save_file({key: value.contiguous() for key, value in tiny.model.state_dict().items()}, part)
 
 
 def _restore(tiny: TinyModel, file: Path) -> None:
