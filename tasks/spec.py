@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
@@ -11,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from tasks.fields import Count, Finding, Identifier, Index, Stated, Text, Url, Words, refuse
+from tasks.files import json_hash
 from tasks.problems import DocumentError
 from tasks.sources import SPLITS, PhantomSource, Source, SplitName
 
@@ -127,8 +126,7 @@ def task_hash(task: TaskSpec) -> str:
     Values that are their keys' defaults do not enter: a key that tasks learn later changes no hash of before.
     """
     stated = task.model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(stated, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json_hash(stated, ascii_only=False)[:16]
 
 
 def _placeholder_findings(prompt: PromptSpec) -> Iterator[Finding]:

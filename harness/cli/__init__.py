@@ -76,10 +76,9 @@ class _LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            import difflib
+            from tasks.problems import did_you_mean
 
-            close = difflib.get_close_matches(name, _COMMANDS, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(_COMMANDS)}"
+            hint = did_you_mean(name, _COMMANDS) or f"; there are {', '.join(_COMMANDS)}"
             raise click.UsageError(f"no command '{name}'{hint}")
         return super().resolve_command(ctx, args)
 

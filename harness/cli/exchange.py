@@ -119,7 +119,7 @@ def _card(
         raise click.UsageError("--private is for results; a card goes into a repository that exists")
     records = _records(folders)
     if card is not None:
-        from harness.passes.store import write_atomically
+        from tasks.files import write_atomically
 
         new = updated_card(_text(card), records)
         if dry_run:

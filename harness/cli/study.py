@@ -66,7 +66,7 @@ def study_command(
     from harness.study.cells import make_cells
     from harness.study.conduct import StudyOptions, conduct, evaluation
     from harness.study.document import StudyError, load_study
-    from harness.study.state import Progress, alone, in_numbers, state_table
+    from harness.study.state import Progress, in_numbers, state_table
 
     try:
         study = load_study(document)
@@ -87,9 +87,10 @@ def study_command(
     if dry_run:
         return 1 if any(_failed(cell) for cell in cells) else 0
     from harness.study.filing import write_study
+    from tasks.files import alone
 
     console = Console()
-    with alone(options.output):
+    with alone(options.output, "study", StudyError, lock=options.output / ".study.lock"):
         progress = Progress(study, cells, options.output)
         conduct(
             study,

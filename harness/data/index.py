@@ -7,26 +7,21 @@ change and the version of the decoder are the same.
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from harness.data.dataset import DataError
 from harness.data.decode import DECODE_VERSION, decode_bytes, pixel_hash, to_rgb
 from harness.data.groups import THUMBNAIL, thumbnail
 from harness.data.listing import ListedImage, Listing
 from harness.data.progress import Step
+from tasks.files import locked, read_kept, replacing, warn_unkept
 
 _THREADS = 4  # Pillow decodes outside Python's lock
-_log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
 
@@ -51,7 +46,7 @@ def index(listing: Listing, cache: Path, step: Step) -> list[Entry]:
         return [_entry(listing, image, (0, 0)) for image in listing.images]
     path = cache / "index" / f"{_key(listing.location)}.npz"
     stamps = _stamps(listing)
-    known = _read(path)
+    known = read_kept(path, _read) or {}
     wanted = list(zip(listing.images, stamps, strict=True))
     missing = [(i, s) for i, s in wanted if i.id not in known or known[i.id].stamp != s]
     if missing:
@@ -61,9 +56,10 @@ def index(listing: Listing, cache: Path, step: Step) -> list[Entry]:
                 known[image.id] = entry
                 advance()
         try:
-            _write(path, {image.id: known[image.id] for image in listing.images})
+            with locked(path.with_name(f"{path.name}.lock")), replacing(path, exclusive=True) as part:
+                _write(part, {image.id: known[image.id] for image in listing.images})
         except OSError as error:
-            _log.warning("%s: the index of images cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
+            warn_unkept(path, error)
     return [known[image.id] for image in listing.images]
 
 
@@ -100,34 +96,24 @@ def _stamps(listing: Listing) -> list[Stamp]:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    if not path.is_file():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            columns = [kept[name] for name in ("id", "stamp", "pixel_hash", "sha256", "thumbnail")]
-        ids, stamps, hashes, files, thumbnails = columns
-        shapes_agree = len({len(column) for column in columns}) == 1
-        if not shapes_agree or thumbnails.shape[1:] != (THUMBNAIL, THUMBNAIL) or stamps.shape[1:] != (2,):
-            raise ValueError("arrays of another form")
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        _log.warning("%s: the index of images is damaged (%s); building it anew", path, error)
-        return {}
+    with np.load(path, allow_pickle=False) as kept:
+        columns = [kept[name] for name in ("id", "stamp", "pixel_hash", "sha256", "thumbnail")]
+    ids, stamps, hashes, files, thumbnails = columns
+    shapes_agree = len({len(column) for column in columns}) == 1
+    if not shapes_agree or thumbnails.shape[1:] != (THUMBNAIL, THUMBNAIL) or stamps.shape[1:] != (2,):
+        raise ValueError("arrays of another form")
     rows = zip(ids.tolist(), stamps.tolist(), hashes.tolist(), files.tolist(), thumbnails, strict=True)
     return {i: Entry((s[0], s[1]), h, f, t) for i, s, h, f, t in rows}
 
 
 def _write(path: Path, entries: dict[str, Entry]) -> None:
     values: Sequence[Entry] = list(entries.values())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        part = path.with_suffix(".part")
-        with part.open("wb") as stream:
-            np.savez(
-                stream,
-                id=np.array(list(entries), dtype=np.str_),
-                stamp=np.array([e.stamp for e in values], dtype=np.int64),
-                pixel_hash=np.array([e.pixel_hash for e in values], dtype=np.str_),
-                sha256=np.array([e.sha256 for e in values], dtype=np.str_),
-                thumbnail=np.stack([e.thumbnail for e in values]),
-            )
-        os.replace(part, path)
+    with path.open("wb") as stream:
+        np.savez(
+            stream,
+            id=np.array(list(entries), dtype=np.str_),
+            stamp=np.array([e.stamp for e in values], dtype=np.int64),
+            pixel_hash=np.array([e.pixel_hash for e in values], dtype=np.str_),
+            sha256=np.array([e.sha256 for e in values], dtype=np.str_),
+            thumbnail=np.stack([e.thumbnail for e in values]),
+        )

@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.data.dataset import DataError
-from harness.data.fetch.cache import data_folder
 from harness.data.fetch.download import check_download
 from harness.data.fetch.hub_repository import check_hub
 from harness.data.layouts.detection import folder_names, is_folder_of
+from tasks.files import cache_folder
 from tasks.sources import FolderSource, HubSource, NpzSource
 from tasks.spec import TaskSpec
 
 ENVIRONMENT = "HARNESS_DATA_DIR"
+
+
+def data_folder() -> Path:
+    """Return the folder of the cache that downloads go to."""
+    return cache_folder() / "data"
 
 
 def search_folders(data_dir: Path | None) -> tuple[Path, ...]:

@@ -14,7 +14,6 @@ from PIL import Image
 from harness.data import splits
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.decode import to_rgb
-from harness.data.fetch.cache import cache_folder, data_folder
 from harness.data.fetch.download import download_npz
 from harness.data.groups import group
 from harness.data.index import Entry, index
@@ -23,10 +22,11 @@ from harness.data.layouts.hub import list_hub
 from harness.data.layouts.npz import list_npz
 from harness.data.layouts.phantom import list_phantom
 from harness.data.listing import ListedImage, Listing
-from harness.data.locate import find_folder, find_npz, search_folders
+from harness.data.locate import data_folder, find_folder, find_npz, search_folders
 from harness.data.progress import Step, silent
 from leaderboard.board.image_list import dataset_fingerprint
 from tasks.file_list import PublishedFile, read_file_list
+from tasks.files import cache_folder
 from tasks.sources import FolderSource, HubSource, NpzSource, PhantomSource
 from tasks.spec import TaskSpec
 

@@ -14,7 +14,7 @@ from harness.data.dataset import DataError, Dataset
 from harness.data.progress import Step, silent
 from harness.lm_eval.names import EXACT, GENERATE, TAG
 from harness.lm_eval.parquet import write_parquet
-from harness.passes.store import write_atomically
+from tasks.files import write_atomically
 from tasks.questions import label_question
 from tasks.spec import TaskSpec
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness.data.dataset import DataError, Dataset, Sample
 from harness.data.progress import Step, silent
 from harness.lm_eval.requests import PLACEHOLDER
+from tasks.files import replacing
 from tasks.questions import label_question
 
 _ROWS_AT_ONCE = 64
@@ -46,19 +47,15 @@ def write_parquet(dataset: Dataset, path: Path, progress: Step = silent) -> int:
         }
     )
     samples = dataset.split("test")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with (
-            progress(f"{dataset.task.id} for lm-eval", len(samples)) as advance,
-            ParquetWriter(partial, features.arrow_schema) as writer,
-        ):
-            for start in range(0, len(samples), _ROWS_AT_ONCE):
-                rows = list(_rows(dataset, samples[start : start + _ROWS_AT_ONCE]))
-                writer.write_table(pyarrow.Table.from_pylist(rows, schema=features.arrow_schema))
-                advance(len(rows))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        progress(f"{dataset.task.id} for lm-eval", len(samples)) as advance,
+        replacing(path) as part,
+        ParquetWriter(part, features.arrow_schema) as writer,
+    ):
+        for start in range(0, len(samples), _ROWS_AT_ONCE):
+            rows = list(_rows(dataset, samples[start : start + _ROWS_AT_ONCE]))
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=features.arrow_schema))
+            advance(len(rows))
     return len(samples)
 
 

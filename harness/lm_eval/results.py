@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.lm_eval.names import GENERATE
-from harness.passes.store import write_atomically
 from leaderboard.record.record import Record, RecordError, read_record
 from leaderboard.record.samples import SampleLine, read_lines
 from leaderboard.scoring.reading import best
+from tasks.files import write_atomically
 
 HARNESS = "harness"
 _OWN = {"model", "task", "condition", "status", "error", "answers", "health", "diagnosis"}
@@ -37,7 +37,6 @@ def write_results(folders: Sequence[Path], output: Path) -> Path:
     """
     results = [_read(folder) for folder in folders]
     content = lm_eval_results(results)
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return output
 

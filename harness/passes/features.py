@@ -16,6 +16,8 @@ from typing import Self
 
 import numpy as np
 
+from tasks.files import replacing
+
 
 class FeatureFile:
     """A safetensors file of float32 arrays, one per site, of known shapes (images, width)."""
@@ -114,15 +116,10 @@ def _starts_with(path: Path, header: bytes) -> bool:
 
 
 def _create(path: Path, header: bytes, size: int) -> None:
-    temporary = path.with_name(f".{path.name}.part")  # one name: what a kill leaves is used again, not kept
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(header)
-            stream.flush()
-            _reserve(stream.fileno(), size)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, exclusive=True) as part, part.open("wb") as stream:
+        stream.write(header)
+        stream.flush()
+        _reserve(stream.fileno(), size)
 
 
 def _reserve(descriptor: int, size: int) -> None:

@@ -6,22 +6,21 @@ started again finds what counts and repeats at most the one batch that did not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from harness.passes.features import FeatureFile
 from probes.sites import Site
+from tasks.files import alone, json_hash, write_atomically
 
 PREFILL = "prefill"  # the step whose features `features.safetensors` holds
 BATCH = 32  # images per stored batch, whatever the engine's own batch size
@@ -44,8 +43,7 @@ class StoreError(Exception):
 
 def configuration_id(configuration: Mapping[str, Any]) -> str:
     """Return the sha256 of a configuration, independent of the order of its keys."""
-    text = json.dumps(configuration, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_hash(configuration, ascii_only=False)
 
 
 class RunStore:
@@ -62,28 +60,17 @@ class RunStore:
         self._overwrite = overwrite
         self._directory = folder / _STORE
         self._answers = self._directory / "answers.jsonl"
-        self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+        self._held = ExitStack()
         self._done: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._features: dict[str, FeatureFile] = {}
         self._appended: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout:
-            raise StoreError(
-                f"{self.folder}: another run is writing here; wait for it, or choose --output"
-            ) from None
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder}: cannot be written ({error.strerror}); choose another --output"
-            ) from error
-        try:
+        with ExitStack() as held:
+            lock = self.folder.with_name(f".{self.folder.name}.lock")
+            held.enter_context(alone(self.folder, "run", StoreError, lock=lock))
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = held.pop_all()
         return self
 
     def __exit__(
@@ -93,7 +80,7 @@ class RunStore:
             file.close()
         if kind is not None and not self._done:
             self._remove_traces()
-        self._lock.release()  # its file stays: who removes it lets two others lock two files of one name
+        self._held.close()
 
     def _open(self) -> None:
         if self._overwrite:
@@ -125,7 +112,6 @@ class RunStore:
 
     def _write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         except OSError as error:
             raise StoreError(
@@ -154,7 +140,6 @@ class RunStore:
         with suppress(StoreError, OSError):  # the failure itself is what the user must hear of
             self.clear()
             self.folder.rmdir()
-            self.folder.parent.rmdir()
 
     # -- the engine ----------------------------------------------------------------------------
 
@@ -293,23 +278,6 @@ def _append_line(path: Path, line: bytes) -> None:
         except BaseException:
             stream.truncate(before)
             raise
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all. A link's target is written; into a device or pipe, what comes comes."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from harness.data.dataset import DataError, Dataset, Sample
-from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step
 from model_adapters.interface import LabelledImages, Trainable, TrainingImages
+from tasks.files import cache_folder, json_hash
 from tasks.questions import label_question
 
 
@@ -57,4 +55,4 @@ def _key(dataset: Dataset) -> str:
         return [[s.id, s.label, s.pixel_hash] for s in samples]
 
     parts = [dataset.fingerprint, lines(dataset.split("train")), lines(dataset.split("val"))]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return json_hash(parts)[:32]

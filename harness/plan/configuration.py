@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +11,7 @@ from harness.plan.options import EvalOptions
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from model_adapters.interface import ModelDescription
+from tasks.files import json_hash
 from tasks.questions import SEEDED_ORDERS
 from tasks.spec import task_hash
 
@@ -137,4 +136,4 @@ def package_version(name: str) -> str | None:
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    return json_hash(value, ascii_only=False)[:16]

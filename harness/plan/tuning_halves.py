@@ -6,8 +6,6 @@ hold whole groups, so that no patient and no near-duplicate is in both.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +14,7 @@ from harness.data.splits import cap_train, halve
 from leaderboard.record.parts import TuningPart
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.tuned import TunedImages, TunedModel, tuned_by
+from tasks.files import json_hash
 
 ALL = 2**31  # more training images than any task has: the halves are those of the whole split
 
@@ -90,7 +89,7 @@ def tuned_images(half: Sequence[Sample], used: int) -> TunedImages:
     """Return what a tuned folder says of the images that tuning may use."""
     lines = [[s.id, s.label, s.group, s.pixel_hash] for s in half]
     return TunedImages(
-        hash=hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16],
+        hash=json_hash(lines)[:16],
         used=used,
         ids=tuple(s.id for s in half),
         groups=tuple(sorted({s.group for s in half})),

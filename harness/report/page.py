@@ -84,12 +84,11 @@ def write_report(
         RecordError: a folder holds no valid result.
         DataError: images were asked for and a task's data cannot be found or read.
     """
-    from harness.passes.store import write_atomically
+    from tasks.files import write_atomically
 
     results = [read_result(folder) for folder in folders]
     compared = _compared(results)
     found = [_pictures(result, compared, data_dir) if images else Pictures() for result in results]
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, _rendered(results, found, compared))
     missing = tuple((r.name, p.reason) for r, p in zip(results, found, strict=True) if images and p.reason)
     return Written(output, missing)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from filelock import FileLock
-
-from harness.passes.store import write_atomically
 from leaderboard.record.record import by_task_and_accuracy, entry_summary, read_record
+from tasks.files import locked, write_atomically
 
 FILE = "leaderboard.json"
 
@@ -22,7 +20,7 @@ def collect(output: Path) -> Path:
         RecordError: a record below the folder breaks the schema.
     """
     path = output / FILE
-    with FileLock(str(output / f".{FILE}.lock")):
+    with locked(output / f".{FILE}.lock"):
         found = sorted(output.glob("*/*/record.json"))
         entries = [
             entry_summary(read_record(record), record.parent.relative_to(output).as_posix())

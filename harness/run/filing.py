@@ -13,7 +13,7 @@ from harness import __version__
 from harness.data.dataset import Dataset
 from harness.passes.context import Run
 from harness.passes.evaluated_model import EvaluatedModel
-from harness.passes.store import PREFILL, RunStore, write_atomically
+from harness.passes.store import PREFILL, RunStore
 from harness.passes.timing import Timing
 from harness.plan.configuration import package_version
 from harness.plan.options import EvalOptions
@@ -27,6 +27,7 @@ from leaderboard.scoring.diagnosis import diagnosis_settings
 from leaderboard.scoring.letters import IMAGES
 from leaderboard.scoring.score import SCORING_VERSION, Lines, Scores
 from model_adapters.interface import ModelDescription
+from tasks.files import write_atomically
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pillow")
 

@@ -5,12 +5,10 @@ The same results give the same bytes; a PNG depends on the machine's fonts as we
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.passes.store import write_atomically
 from harness.study.document import StudyError
 from leaderboard.compare.contrasts import FINE_TUNING, LAYER, MEDICAL, PROBE, REFERENCE, Contrast
 from leaderboard.figures import layers, svg
@@ -19,6 +17,7 @@ from leaderboard.figures.png import has_fonts, to_png
 from leaderboard.figures.svg import Figure
 from leaderboard.record.record import Condition, Record
 from leaderboard.words import p_value, points
+from tasks.files import write_atomically
 
 CONDITIONS: dict[Condition, tuple[str, str]] = {  # kind and name
     "released": ("blue", "as released"),
@@ -44,7 +43,9 @@ _ACROSS = 3  # panels side by side
 _MODELS = 8  # models on one page of layer curves
 _LONGEST = 100  # letters of a file's name, without its ending
 _STEMS = "|".join(["accuracy", "health", *map(re.escape, FAMILIES.values()), r"layers-[A-Za-z0-9._-]+"])
-_OWN = re.compile(rf"(?:{_STEMS})\.(?:svg|png)|\.(?:{_STEMS})\.(?:svg|png)\.\d+")  # the second: half-written
+_OWN = re.compile(
+    rf"(?:{_STEMS})\.(?:svg|png)|\.(?:{_STEMS})\.(?:svg|png)\.\w+\.part"
+)  # the second: half-written
 NOISE = "noise-limited: not to be ranked"
 UNOFFICIAL = "* The images are not byte for byte the published ones."
 SEEN = "+ The model is known to have been trained on this task's images."
@@ -68,7 +69,7 @@ def write_figures(
             write_atomically(written[-1], figure.standalone())
             if has_fonts():
                 written.append(folder / f"{stem}.png")
-                _write(written[-1], to_png(figure))
+                write_atomically(written[-1], to_png(figure))
         _remove_old(folder, {path.name for path in written})
     except OSError as error:
         raise StudyError(
@@ -106,15 +107,6 @@ def file_stem(name: str, taken: set[str]) -> str:
         stem = f"{plain}-{number}"
     taken.add(stem.lower())
     return stem
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _remove_old(folder: Path, written: Collection[str]) -> None:

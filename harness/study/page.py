@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.passes.store import write_atomically
 from harness.study.cells import Cell
 from harness.study.comparisons import Comparisons
 from harness.study.document import Study
@@ -15,6 +14,7 @@ from leaderboard.compare.contrasts import Contrast
 from leaderboard.compare.measured import Measured
 from leaderboard.figures.png import NO_FONTS
 from leaderboard.words import interval, p_value, points
+from tasks.files import write_atomically
 
 FILE = "study.md"
 _HOW = """\

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.console import print_table
-from harness.passes.store import write_atomically
 from harness.study.cells import Cell, State
-from harness.study.document import Study, StudyError
+from harness.study.document import Study
+from tasks.files import write_atomically
 
 FILE = "state.json"
-
-
-@contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Hold a lock on a study's folder, so that two processes do not work on it at once.
-
-    Raises:
-        StudyError: another one does, or the folder cannot be written.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / ".study.lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise StudyError(f"{output}: another study is writing here; wait for it") from None
-    except OSError as error:
-        raise StudyError(
-            f"{output}: cannot be written ({error.strerror}); choose another --output"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Progress:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.passes.store import write_atomically
 from harness.study.cells import Cell
 from leaderboard.compare.contrasts import Contrast
 from leaderboard.compare.measured import Measured
 from leaderboard.record.parts import Interval
 from leaderboard.record.record import ModuleHealthPart
+from tasks.files import write_atomically
 
 Value = str | int | float | bool | None
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\|`*_<>[]#"} | {"\n": " ", "\r": " "})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import threading
@@ -18,13 +16,14 @@ from harness.data.sources import load_dataset
 from harness.passes.training import labelled_images
 from harness.plan.configuration import package_version
 from harness.plan.tuning_halves import ALL, tuning_halves
-from harness.tuning.folder import TuningImages, about_tuning, alone, finished, write_tuned
+from harness.tuning.folder import TuningImages, about_tuning, finished, write_tuned
 from harness.tuning.options import FinetuneOptions
 from model_adapters.catalog.card import PROMPT_ARGUMENTS, with_prompt
 from model_adapters.catalog.revision import card_revision
 from model_adapters.catalog.tuned import Look, TunedModel
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError, TrainingImages
+from tasks.files import alone, json_hash
 from tasks.questions import label_question
 from tasks.subset import select
 
@@ -63,7 +62,8 @@ def finetune(options: FinetuneOptions, console: Console) -> TunedModel:
     base = card_revision(options.card, offline=options.offline)
     key = _key(options, dataset, images, base)
     title = f"{options.card.name} on {options.task.id}"
-    with alone(options.output):
+    lock = options.output.with_name(f".{options.output.name}.lock")
+    with alone(options.output, "fine-tuning", ModelError, lock=lock):
         done = finished(options, key)
         if done is not None:
             console.say(f"{title}: fine-tuned before, nothing to do ({options.output})")
@@ -136,7 +136,7 @@ def _key(options: FinetuneOptions, dataset: Dataset, images: TuningImages, base:
         "validation": _lines(images.validation),
         "packages": {name: package_version(name) for name in _PINNED},
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return json_hash(parts)[:32]
 
 
 def _lines(samples: Sequence[Sample]) -> list[list[object]]:

@@ -4,17 +4,12 @@ what it says of itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from filelock import FileLock, Timeout
 
 from harness.data.dataset import Dataset, Sample
-from harness.passes.store import write_atomically
 from harness.plan.configuration import package_version
 from harness.plan.tuning_halves import tuned_images
 from harness.tuning.options import FinetuneOptions
@@ -30,6 +25,7 @@ from model_adapters.catalog.tuned import (
     read_tuned,
 )
 from model_adapters.interface import ModelError
+from tasks.files import write_atomically
 from tasks.questions import label_question
 
 if TYPE_CHECKING:
@@ -46,29 +42,6 @@ class TuningImages:
     half: tuple[Sample, ...]
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a tuned folder, so that two processes do not tune into it at once.
-
-    Raises:
-        ModelError: another one does, or the folder cannot be written.
-    """
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ModelError(f"{folder}: another fine-tuning is writing here; wait for it") from None
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --output"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def finished(options: FinetuneOptions, key: str) -> TunedModel | None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from harness.console import Console
 from model_adapters.catalog.built_in import FAULTS_GROUP, Selection, Sibling, default_folder
 from model_adapters.catalog.built_in_weights import build_one
 from model_adapters.interface import ModelError
 from tasks.catalog import load
+from tasks.files import alone
 from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ def build_zoo(directory: Path, selection: Selection, console: Console, tell: Tel
     import torch
 
     torch.set_num_threads(1)  # another number gives other weights, in the last bits
-    with _alone(directory):
+    with alone(directory, "`harness zoo build`", ModelError, lock=directory / ".lock"):
         parents = dict.fromkeys([*selection.healthy, *(sibling.healthy for sibling in selection.siblings)])
         healthy = {name: build_one(name, directory) for name in parents}
         for folder in healthy.values():
@@ -164,22 +162,3 @@ def _remaining(seconds: float) -> str:
 def spoken_time(seconds: float) -> str:
     """Say a length of time roughly, for example "about 40 s" or "about 12 min"."""
     return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold a lock on the folder, so that two builds do not write the same models at the same time."""
-    lock = FileLock(directory / ".lock", timeout=0)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ModelError(
-            f"{directory}: another `harness zoo build` is writing there; wait for it, or name another folder"
-        ) from None
-    except OSError as error:
-        raise ModelError(f"{directory}: cannot be written ({error.strerror}); name another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()

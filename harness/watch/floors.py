@@ -5,12 +5,7 @@ They depend on the images alone, so they are computed once per task and kept in 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from harness.data.dataset import DataError, Dataset, Sample
-from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step, silent
 from harness.watch.fitting import PREDICTED, fit_readout
 from harness.watch.reference_choice import built_in_scores, reference_scores
@@ -31,6 +24,7 @@ from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.revision import card_revision
 from probes.stats.metrics import balanced_accuracy, group_index
 from probes.stats.permutation import permutation_null
+from tasks.files import cache_folder, json_hash, kept_or_made
 from tasks.sources import SPLITS, SplitName
 
 FloorName = Literal["reference", "pixels", "majority"]
@@ -40,8 +34,6 @@ FLOORS_VERSION = 1  # raised with every change here that can change a floor
 COMPONENTS = 64  # principal components of the pixels
 DRAWS = 999  # of permuted test labels, for the reference
 PIXEL_DRAWS = 200  # of permuted training labels, for the pixels
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,21 +105,7 @@ def load_floors(
         compute_floors, dataset, key, seed=seed, progress=progress, card=reference, offline=offline
     )
     path = (cache or cache_folder()) / "floors" / f"{key}.npz"
-    lock = FileLock(f"{path}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        _log.warning("%s: the floors cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-        return compute()
-    try:
-        floors = _read(path, key)
-        if floors is None:
-            floors = compute()
-            _write(path, floors)
-    finally:
-        lock.release()
-    return floors
+    return kept_or_made(path, read=partial(_read, key), make=compute, write=_write)
 
 
 def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None, *, offline: bool = False) -> str:
@@ -150,7 +128,7 @@ def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None, *, 
     }
     if chosen is not None:
         parts["reference"] = [chosen.name, card_revision(chosen, offline=offline), version("transformers")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return json_hash(parts)[:32]
 
 
 def compute_floors(
@@ -275,35 +253,22 @@ def _majority(labels: Mapping[SplitName, Integers], classes: int, seed: int) -> 
 _CACHED: tuple[FloorName, ...] = ("reference", "pixels", "majority")
 
 
-def _write(path: Path, floors: Floors) -> None:
+def _write(floors: Floors, path: Path) -> None:
     arrays: dict[str, Any] = {}
     about: dict[str, Any] = {"key": floors.key}
     for floor in floors.named:
         about[floor.name] = [floor.detail, floor.seed, floor.permutation_p]
         arrays |= {f"{floor.name}.{split}": floor.scores[split] for split in PREDICTED}
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as stream:
-            np.savez(stream, about=np.array(json.dumps(about)), **arrays)
-        os.replace(part, path)
-    except OSError as error:
-        _log.warning("%s: the floors cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
+    with path.open("wb") as stream:
+        np.savez(stream, about=np.array(json.dumps(about)), **arrays)
 
 
-def _read(path: Path, key: str) -> Floors | None:
-    """Return what is kept, or None where there is nothing or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            about = json.loads(str(kept["about"]))
-            if about["key"] != key:
-                raise ValueError("it belongs to other images")
-            floors = {name: _floor(name, about[name], kept.__getitem__) for name in _CACHED}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        _log.warning("%s: the floors are damaged (%s); computing them anew", path, error)
-        return None
-    return Floors(key, **floors)
+def _read(key: str, path: Path) -> Floors:
+    with np.load(path, allow_pickle=False) as kept:
+        about = json.loads(str(kept["about"]))
+        if about["key"] != key:
+            raise ValueError("it belongs to other images")
+        return Floors(key, **{name: _floor(name, about[name], kept.__getitem__) for name in _CACHED})
 
 
 def _floor(name: FloorName, about: Sequence[Any], array: Callable[[str], Any]) -> Floor:

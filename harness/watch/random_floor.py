@@ -5,27 +5,23 @@ It depends on the model and the images, so it is computed once for the two and k
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.data.dataset import Dataset, Sample
-from harness.data.fetch.cache import cache_folder
 from harness.data.progress import Step, silent
-from harness.passes.store import write_atomically
 from harness.watch.fitting import fit_readout
 from leaderboard.record.checks import LayerFloor
 from leaderboard.record.parts import Interval
 from leaderboard.scoring.answers import DRAWS
 from model_adapters.interface import Engine, ModelError, Query
 from probes.stats.bootstrap import ClusterBootstrap, balanced_accuracy_estimate
+from tasks.files import cache_folder, json_hash, kept_or_made
 from tasks.sources import SPLITS, SplitName
 from tasks.subset import select
 
@@ -33,7 +29,6 @@ RANDOM_FLOOR_VERSION = 1  # raised with every change here that can change the fl
 IMAGES: dict[SplitName, int] = {"train": 1000, "val": 300, "test": 500}
 
 _LAYERS = TypeAdapter(tuple[LayerFloor, ...])
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,13 +57,15 @@ def load_random_vision(
     )
     key = random_floor_key(engine, dataset, images["train"] + images["val"] + images["test"], seed)
     path = (cache or cache_folder()) / "random_vision" / f"{key}.json"
-    layers = _read(path)
-    if layers is None:
-        try:
-            layers = _measure(engine, dataset, images, seed, progress)
-        except ModelError as error:
-            return RandomFloor(None, f"not possible: {error}")
-        _write(path, layers)
+    try:
+        layers = kept_or_made(
+            path,
+            read=lambda kept: _LAYERS.validate_json(kept.read_bytes()),
+            make=lambda: _measure(engine, dataset, images, seed, progress),
+            write=lambda found, part: part.write_bytes(_LAYERS.dump_json(found) + b"\n"),
+        )
+    except ModelError as error:
+        return RandomFloor(None, f"not possible: {error}")
     return RandomFloor(layers, detail)
 
 
@@ -88,7 +85,7 @@ def random_floor_key(engine: Engine, dataset: Dataset, images: Sequence[Sample],
         "draws": DRAWS,
         "seed": seed,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return json_hash(parts)[:32]
 
 
 def _chosen(dataset: Dataset, name: SplitName, seed: int) -> tuple[Sample, ...]:
@@ -131,22 +128,3 @@ def _measure(
         measured = balanced_accuracy_estimate(targets["test"], predicted, resamples)
         floors.append(LayerFloor(site=site.name, balanced_accuracy=Interval.of(measured)))
     return tuple(floors)
-
-
-def _write(path: Path, layers: tuple[LayerFloor, ...]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _LAYERS.dump_json(layers).decode() + "\n")
-    except OSError as error:
-        _log.warning("%s: the floor cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-
-
-def _read(path: Path) -> tuple[LayerFloor, ...] | None:
-    """Return what is kept, or None where there is nothing or it is damaged."""
-    try:
-        return _LAYERS.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError):
-        _log.warning("%s: the floor is damaged; computing it anew", path)
-        return None

@@ -8,7 +8,6 @@ models that bring code of their own (`remote_code`).
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from model_adapters.catalog.card import ModelCard, ModulePaths
 from model_adapters.interface import ModelError
 from model_adapters.support.remote_code import remote_family
+from tasks.problems import did_you_mean
 
 CONNECTOR_NAMES = (
     "multi_modal_projector",
@@ -153,8 +153,7 @@ class _Places:
         if path not in self._modules:
             said = f"the card says anatomy.paths.{part}" if own else "its family's adapter expects"
             way = "" if own else f"; say where it is under anatomy.paths.{part} on its card"
-            near = difflib.get_close_matches(path, self._modules, n=3, cutoff=0.5)
-            hint = f" (there is {', '.join(near)})" if near else ""
+            hint = did_you_mean(path, self._modules, 3)
             raise ModelError(f"{self._title}: {said} {path!r}, which is no module of it{hint}{way}")
         return path, self._modules[path]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 from model_adapters.catalog.built_in_weights import GROUP, names
 from model_adapters.catalog.faults import FAULTS, Degree
 from model_adapters.interface import ModelError
+from tasks.files import cache_folder
+from tasks.problems import did_you_mean
 
 FAULTS_GROUP = "zoo-faults"
 CARD = "card.yaml"
@@ -97,11 +96,9 @@ def _means(word: str, name: str) -> bool:
 
 def _hint(word: str, known: Sequence[str]) -> str:
     short = [name.split("/")[1] for name in known]
-    close = difflib.get_close_matches(word.split("/")[-1], short, n=3)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
     example = f"{short[0]} or {siblings()[0].folder}"
-    return f"; there are the groups {GROUP} and {FAULTS_GROUP}, and names such as {example}"
+    known_ones = f"; there are the groups {GROUP} and {FAULTS_GROUP}, and names such as {example}"
+    return did_you_mean(word.split("/")[-1], short, 3) or known_ones
 
 
 def default_folder() -> Path:
@@ -109,8 +106,7 @@ def default_folder() -> Path:
     stated = os.environ.get("HARNESS_ZOO_DIR")
     if stated:
         return Path(stated).expanduser()
-    cache = os.environ.get("HARNESS_CACHE_DIR")
-    return (Path(cache).expanduser() if cache else Path(user_cache_dir("mllm-harness"))) / "zoo"
+    return cache_folder() / "zoo"
 
 
 def built_cards() -> Mapping[str, Path]:

@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from model_adapters.interface import ModelError
+from tasks.files import write_atomically
 
 GROUP = "zoo"
 NOTICE = "NOTICE"
@@ -71,12 +72,8 @@ def copy_notice(directory: Path) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write in one step, so that two runs at the same time never see half a file."""
-    if file.is_file() and file.read_bytes() == content:
-        return
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    if not (file.is_file() and file.read_bytes() == content):
+        write_atomically(file, content)
 
 
 def _weights() -> Traversable:

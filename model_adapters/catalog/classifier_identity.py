@@ -5,13 +5,12 @@ Nothing here imports torch, so that a plan can name revisions quickly.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
 from model_adapters.catalog.card import ClassifierSettings, ModelCard
 from model_adapters.interface import ModelError
+from tasks.files import json_hash
 
 RECIPE_VERSION = 1  # raised with every change that can change a prediction
 _DIGITS = 12
@@ -31,8 +30,7 @@ def classifier_revision(card: ModelCard, *, offline: bool = False) -> str:
     settings = classifier_settings(card)
     content = settings.model_dump(mode="json")
     content["pretrained"] = pretrained_revision(card, offline=offline)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return f"recipe:{RECIPE_VERSION}-{digest[:_DIGITS]}"
+    return f"recipe:{RECIPE_VERSION}-{json_hash(content)[:_DIGITS]}"
 
 
 def classifier_settings(card: ModelCard) -> ClassifierSettings:

@@ -5,7 +5,6 @@ Nothing here imports an engine or its libraries until a model is loaded.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import importlib
 import re
@@ -19,6 +18,7 @@ from model_adapters.catalog.built_in import CARD, FAULTS_GROUP, built_cards, def
 from model_adapters.catalog.card import GROUPS, ModelCard, load_card
 from model_adapters.catalog.packaged import PackagedEngine, packaged_engines
 from model_adapters.interface import Engine, LoadOptions, ModelError
+from tasks.problems import did_you_mean
 
 # Engine name -> "module:function" of a loader: a card and `interface.LoadOptions` in, an engine out.
 ENGINES: Mapping[str, str] = {
@@ -171,8 +171,7 @@ def _hub_card(name: str) -> ModelCard:
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else "; `harness models list` shows all"
+    return did_you_mean(name, known, 3) or "; `harness models list` shows all"
 
 
 def engine_names() -> tuple[str, ...]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.hub import hub_commit
 from model_adapters.interface import ModelError
+from tasks.files import cache_folder, json_hash, read_kept, write_atomically
 
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".tiktoken")
-_CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGE = 1 << 20  # bytes from which on a file's hash is remembered
 
 
 def model_folder(card: ModelCard) -> Path | None:
@@ -84,7 +83,7 @@ def folder_revision(folder: Path) -> str:
     """Return `sha256:` and 16 hexadecimal digits over weights, configuration, tokenizer and templates.
 
     Names and contents of the files count, their place and dates do not. A file's own hash is remembered
-    in the user's cache folder by path, size and time of change.
+    in the cache folder by path, size and time of change.
     """
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES):
@@ -97,36 +96,15 @@ def folder_revision(folder: Path) -> str:
 
 def _file_hash(file: Path) -> str:
     status = file.stat()
-    if status.st_size < _CHUNK:
+    if status.st_size < _LARGE:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     signature = [str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
-    name = hashlib.sha256(json.dumps(signature).encode()).hexdigest()
-    remembered = user_cache_path("mllm-harness", appauthor=False) / "file-hashes" / name
-    try:
-        known = remembered.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        known = ""
-    if re.fullmatch(r"[0-9a-f]{64}", known):
+    remembered = cache_folder() / "file-hashes" / json_hash(signature)
+    known = read_kept(remembered, lambda kept: kept.read_text(encoding="ascii").strip()) or ""
+    if _SHA256.fullmatch(known):
         return known
-    fresh = _streamed_hash(file)
-    _remember(remembered, fresh)
-    return fresh
-
-
-def _streamed_hash(file: Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _remember(remembered: Path, value: str) -> None:
-    """Store a hash for the next time; a cache folder that cannot be written costs time only."""
-    partial = remembered.with_name(f"{remembered.name}.{os.getpid()}.partial")
-    try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(value, encoding="ascii")
-        partial.replace(remembered)
-    except OSError:
-        return
+        fresh = hashlib.file_digest(stream, "sha256").hexdigest()
+    with suppress(OSError):  # a cache that cannot be written costs time only
+        write_atomically(remembered, fresh)
+    return fresh

@@ -19,6 +19,7 @@ from torch import Tensor
 from model_adapters.catalog.tuned import Look
 from model_adapters.interface import ModelError, one_line
 from model_adapters.support.weights_hash import weights_hash
+from tasks.files import replacing
 
 _FOLDER = "checkpoint"
 _STATE = "state.safetensors"
@@ -83,7 +84,6 @@ class Checkpoints:
             ModelError: the folder cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if state.best_step is None:
                 self._stored_best = None
             elif self._stored_best is None or self._stored_best[0] != state.best_step:
@@ -111,9 +111,8 @@ class Checkpoints:
 
         digest = weights_hash(tensors)
         header = {"key": self._key, "hash": digest, **about}
-        part = self.folder / f".{name}.part"
-        save_file(dict(tensors), part, metadata={_HEADER: json.dumps(header)})
-        part.replace(self.folder / name)
+        with replacing(self.folder / name, exclusive=True) as part:
+            save_file(dict(tensors), part, metadata={_HEADER: json.dumps(header)})
         return digest
 
     def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

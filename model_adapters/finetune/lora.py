@@ -6,7 +6,6 @@ work as for any model. What is saved is an ordinary adapter folder of peft.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,8 @@ from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError
 from model_adapters.support.training import seeded
+from tasks.files import replacing
+from tasks.problems import did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,8 @@ def target_modules(engine: TransformersEngine, settings: TuningSettings) -> tupl
     last_names = sorted({name.rpartition(".")[2] for name in found})
     for target in settings.targets:
         if target not in last_names:
-            close = difflib.get_close_matches(target, last_names, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(last_names)}"
-            raise ModelError(f"{title}: no linear layer of its {settings.part} part is {target!r}; {hint}")
+            hint = did_you_mean(target, last_names, 3) or f"; there are {', '.join(last_names)}"
+            raise ModelError(f"{title}: no linear layer of its {settings.part} part is {target!r}{hint}")
     return tuple(name for name in found if name.rpartition(".")[2] in settings.targets)
 
 
@@ -176,9 +176,9 @@ def save_tuned(folder: Path, attached: Attached, weights: Mapping[str, Tensor]) 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.part")
-    save_file({name: t.contiguous() for name, t in sorted(tensors.items())}, part, metadata={"format": "pt"})
-    part.replace(path)
+    kept = {name: t.contiguous() for name, t in sorted(tensors.items())}
+    with replacing(path, exclusive=True) as part:
+        save_file(kept, part, metadata={"format": "pt"})
 
 
 def changed(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from model_adapters.interface import ModelError
+from tasks.files import json_hash
 
 Part = Literal["language", "vision"]
 Method = Literal["lora", "full"]
@@ -72,8 +71,7 @@ class TuningSettings:
     @property
     def id(self) -> str:
         """A hash of all settings."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json_hash(asdict(self))[:16]
 
     def steps(self, images: int) -> int:
         """Return how many steps training takes at most; an epoch's last one may have fewer images."""

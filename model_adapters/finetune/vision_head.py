@@ -23,6 +23,7 @@ from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError, Query
 from model_adapters.support.batching import UnreadableItemError
 from probes.capture import output_tensor, pool_images
+from tasks.files import replacing
 
 HEAD_NAMES = ("vision_head.weight", "vision_head.bias")  # among the trained parameters
 _AT_ONCE = 16
@@ -120,10 +121,9 @@ def save_head(folder: Path, weights: dict[str, Tensor], labels: Sequence[str]) -
     """Write the head, with the words that stand for its classes."""
     from safetensors.torch import save_file
 
-    part = folder / f".{HEAD}.part"
     kept = {name: weights[name].contiguous() for name in HEAD_NAMES}
-    save_file(kept, part, metadata={"labels": json.dumps(list(labels))})
-    part.replace(folder / HEAD)
+    with replacing(folder / HEAD, exclusive=True) as part:
+        save_file(kept, part, metadata={"labels": json.dumps(list(labels))})
 
 
 def read_head(folder: Path, name: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import yaml
 
 from tasks.catalog import load
+from tasks.files import replacing, write_atomically
 from tasks.sources import SPLITS, PhantomSource
 from tasks.spec import TaskSpec
 from tools.faultbench.cases import Draw
@@ -29,7 +29,6 @@ def write_task(draw: Draw, folder: Path, *, owner: str, answers: Mapping[str, in
         owner: the healthy model; only "answers" labels depend on it.
         answers: for "answers" labels, the model's answer (class index) by image id.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"bench-{draw.number:02d}-{draw.train}-{draw.val}-{draw.test}"
     if draw.labels == "true":
         source = {
@@ -81,9 +80,7 @@ def primary_only(task: TaskSpec) -> TaskSpec:
 def _write(folder: Path, name: str, content: Mapping[str, object], *, bases: list[str]) -> Path:
     path = folder / f"{name}.yaml"
     text = yaml.safe_dump({"extends": bases, "id": name, **content}, sort_keys=False, allow_unicode=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)  # another worker may be reading it
+    write_atomically(path, text)  # another worker may be reading it
     return path
 
 
@@ -110,10 +107,8 @@ def _write_images(draw: Draw, path: Path, answers: Mapping[str, int] | None) -> 
         }
     arrays = {f"{split}_images": drawn[split].images for split in SPLITS}
     arrays |= {f"{split}_labels": labels[split].astype(np.int64) for split in SPLITS}
-    partial = path.with_suffix(f".{os.getpid()}")
-    with partial.open("wb") as stream:
+    with replacing(path) as part, part.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
-    os.replace(partial, path)
 
 
 def _image_size() -> int:

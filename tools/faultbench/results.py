@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.files import write_atomically
 from tools.faultbench.cases import Case
 
 PLAIN = ("record.json",)
@@ -105,13 +106,8 @@ class ResultsFile:
 
     def replace(self, results: Iterable[Result]) -> None:
         """Write the whole file anew, in one step."""
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as stream:
-            for result in results:
-                stream.write(json.dumps(result.to_json(), allow_nan=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, self.path)
+        lines = (json.dumps(result.to_json(), allow_nan=False) + "\n" for result in results)
+        write_atomically(self.path, "".join(lines))
 
 
 def latest(results: Iterable[Result]) -> list[Result]:

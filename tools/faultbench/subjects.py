@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from filelock import FileLock
 
 from model_adapters.catalog.faults import FAULTS, TARGETS, Degree
+from tasks.files import locked
 from tools.faultbench.cases import Case, FaultKind
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def healthy_model(family: str, seed: int, folder: Path) -> Path:
     def train(directory: Path) -> None:
         train_healthy(family, seed, directory, checkpoints=checkpoints)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{target.name}.lock"):
+    with locked(folder / f".{target.name}.lock"):
         _make_once(target, train)
     return target
 

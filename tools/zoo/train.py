@@ -9,6 +9,7 @@ from pathlib import Path
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import Progress, Report, StageSettings
+from tasks.files import replacing
 from tools.zoo.families import Scale, build_model
 from tools.zoo.stages import joint_stage, text_stage, vision_stage
 from tools.zoo.tokenizer import build_tokenizer, vocabulary_text
@@ -94,10 +95,8 @@ def train(
 def _keep(tiny: TinyModel, file: Path) -> None:
     from safetensors.torch import save_file
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file({key: value.contiguous() for key, value in tiny.model.state_dict().items()}, partial)
-    partial.replace(file)
+    with replacing(file, exclusive=True) as part:
+        save_file({key: value.contiguous() for key, value in tiny.model.state_dict().items()}, part)
 
 
 def _restore(tiny: TinyModel, file: Path) -> None:

@@ -19,9 +19,9 @@ from PIL import Image
 from harness.console import is_terminal
 from harness.data.dataset import DataError
 from harness.data.decode import decode, decode_bytes
-from harness.data.fetch.cache import cache_folder
 from harness.data.fetch.hub_repository import check_extra, hub_folder, title_of
 from harness.data.listing import ListedImage, Listing
+from tasks.files import cache_folder
 from tasks.sources import SPLITS, HubSource, SplitName
 from tasks.spec import TaskSpec
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
 from harness.data.dataset import DataError
 from harness.data.layouts.npz import listed_in_array
 from harness.data.listing import ListedImage, Listing
 from harness.data.progress import Step
+from tasks.files import kept_or_made
 from tasks.sources import SPLITS, PhantomSource
 
 _CHUNK = 32
-_log = logging.getLogger(__name__)
 
 
 def list_phantom(source: PhantomSource, cache: Path, step: Step) -> Listing:
@@ -61,35 +56,14 @@ class _Range:
         """Return uint8 (count, size, size) and int64 (count,)."""
         name = f"phantom-{version}-{self.size}-{self.first}-{self.count}.npz"
         path = cache / "phantom" / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                return self._kept(path) or self._drawn_and_kept(path, step)
-        except OSError as error:
-            _log.warning("%s: the images cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-            return self._drawn(step)
+        return kept_or_made(path, read=self._kept, make=lambda: self._drawn(step), write=_keep)
 
-    def _drawn_and_kept(self, path: Path, step: Step) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self._drawn(step)
-        part = path.with_suffix(".part")
-        with part.open("wb") as stream:
-            np.savez(stream, images=images, labels=labels)
-        os.replace(part, path)
+    def _kept(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        with np.load(path, allow_pickle=False) as kept:
+            images, labels = kept["images"], kept["labels"]
+        if images.shape != (self.count, self.size, self.size) or labels.shape != (self.count,):
+            raise ValueError("of another form")
         return images, labels
-
-    def _kept(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                images, labels = kept["images"], kept["labels"]
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            _log.warning("%s: damaged (%s); drawing the images anew", path, error)
-            return None
-        if images.shape == (self.count, self.size, self.size) and labels.shape == (self.count,):
-            return images, labels
-        _log.warning("%s: of another form; drawing the images anew", path)
-        return None
 
     def _drawn(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
         from harness.data.phantom import generate
@@ -101,3 +75,8 @@ class _Range:
                 parts.append(generate(self.first + start, count, size=self.size))
                 advance(count)
         return np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
+
+
+def _keep(drawn: tuple[np.ndarray, np.ndarray], path: Path) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, images=drawn[0], labels=drawn[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from model_adapters.catalog.classifier_identity import pretrained_folder
 from model_adapters.engines.transformers.load import load_config, quiet
 from model_adapters.interface import ModelError, one_line
 from model_adapters.support.training import seeded, torch_threads
+from tasks.problems import did_you_mean
 
 # What a configuration that fits no network, or weights that cannot be read, make the library raise.
 _BUILD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError)
@@ -111,7 +111,7 @@ def _configuration(settings: ClassifierSettings, classes: int, name: str) -> Any
     defaults = AutoConfig.for_model(settings.kind).to_dict()
     for key in settings.configuration:
         if key not in defaults:
-            hint = _close(key, list(defaults))
+            hint = did_you_mean(key, defaults, 3)
             raise ModelError(f"{name}: classifier.configuration: {settings.kind} has no key {key!r}{hint}")
     size: dict[str, Any] = {}
     if "image_size" in defaults:
@@ -135,7 +135,7 @@ def _architectures(kind: str, name: str) -> list[str]:
 
     found = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(kind)
     if found is None:
-        hint = _close(kind, list(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES))
+        hint = did_you_mean(kind, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, 3)
         raise ModelError(f"{name}: classifier.kind: transformers classifies no images with {kind!r}{hint}")
     return [found] if isinstance(found, str) else list(found)
 
@@ -208,8 +208,3 @@ def _try(classifier: Classifier, settings: ClassifierSettings, classes: int, nam
         ) from error
     if scores.shape != (2, classes):
         raise ModelError(f"{name}: {settings.kind} gives {tuple(scores.shape)} scores, not (2, {classes})")
-
-
-def _close(value: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(value, known, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""

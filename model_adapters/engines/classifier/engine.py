@@ -6,8 +6,6 @@ log-probability of the class that the label stands for.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -43,6 +41,7 @@ from model_adapters.support.class_answers import ABILITIES, class_scores, no_tex
 from model_adapters.support.training import mean_log_probabilities, torch_threads
 from model_adapters.support.weights_hash import weights_hash
 from probes.sites import Site
+from tasks.files import json_hash
 
 # Raised when this engine's answers may change for the same weights and library versions.
 ADAPTER_VERSION = 1
@@ -232,7 +231,7 @@ class ImageClassifierEngine:
             "revision": self._untrained.revision,
             "settings": self._untrained.fingerprint,
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        return json_hash(parts)[:32]
 
     def _describe(self, classifier: Classifier, revision: str) -> ModelDescription:
         import PIL

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from model_adapters.engines.classifier.training import Evaluation, Trained
 from model_adapters.support.weights_hash import weights_hash
+from tasks.files import kept_or_made
 
 _HEADER = "about"  # the one entry of the file's metadata
-_log = logging.getLogger(__name__)
 
 
 def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> Trained:
@@ -25,24 +22,10 @@ def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> T
     A damaged file is trained anew. A folder that cannot be written costs the next run its time, no more.
     """
     path = folder / f"{key}.safetensors"
-    lock = FileLock(f"{path}.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        _log.warning("%s: the classifier cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
-        return train()
-    try:
-        trained = _read(path, key)
-        if trained is None:
-            trained = train()
-            _write(path, key, trained)
-        return trained
-    finally:
-        lock.release()
+    return kept_or_made(path, read=partial(_read, key), make=train, write=partial(_write, key))
 
 
-def _write(path: Path, key: str, trained: Trained) -> None:
+def _write(key: str, trained: Trained, path: Path) -> None:
     from safetensors.torch import save_file
 
     about = {
@@ -53,35 +36,26 @@ def _write(path: Path, key: str, trained: Trained) -> None:
         "kept": asdict(trained.kept),
         "evaluations": [asdict(one) for one in trained.evaluations],
     }
-    part = path.with_suffix(".part")
-    try:
-        save_file(trained.weights, part, metadata={_HEADER: json.dumps(about)})
-        os.replace(part, path)
-    except OSError as error:
-        _log.warning("%s: the classifier cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
+    save_file(trained.weights, path, metadata={_HEADER: json.dumps(about)})
 
 
-def _read(path: Path, key: str) -> Trained | None:
-    """Return what is kept, or None where there is nothing or it is damaged."""
+def _read(key: str, path: Path) -> Trained:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        return None
     try:
         with safe_open(path, framework="pt") as kept:
             about: dict[str, Any] = json.loads(kept.metadata()[_HEADER])
             weights = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
-        if about["key"] != key:
-            raise ValueError("it belongs to other images or settings")
-        if about["weights"] != weights_hash(weights):
-            raise ValueError("its weights are not those that were written")
-        return Trained(
-            mean=tuple(map(float, about["mean"])),
-            deviation=tuple(map(float, about["deviation"])),
-            kept=Evaluation(**about["kept"]),
-            evaluations=tuple(Evaluation(**one) for one in about["evaluations"]),
-            weights=weights,
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        _log.warning("%s: the classifier is damaged (%s); training it anew", path, error)
-        return None
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    if about["key"] != key:
+        raise ValueError("it belongs to other images or settings")
+    if about["weights"] != weights_hash(weights):
+        raise ValueError("its weights are not those that were written")
+    return Trained(
+        mean=tuple(map(float, about["mean"])),
+        deviation=tuple(map(float, about["deviation"])),
+        kept=Evaluation(**about["kept"]),
+        evaluations=tuple(Evaluation(**one) for one in about["evaluations"]),
+        weights=weights,
+    )

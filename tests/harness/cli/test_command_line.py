@@ -106,7 +106,7 @@ def test_without_a_command_the_help_is_shown_and_the_usage_is_wrong() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evl"], "harness: no command 'evl'; did you mean 'eval'? (see harness --help)\n"),
+        (["evl"], "harness: no command 'evl'; did you mean `eval`? (see harness --help)\n"),
         (["xyzzy"], "harness: no command 'xyzzy'; there are eval, tasks, "),
         (["--bogus"], "harness: No such option '--bogus'. (see harness --help)\n"),
         (["tasks", "--bogus"], "(see harness tasks --help)\n"),

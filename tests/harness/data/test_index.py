@@ -14,8 +14,8 @@ import pytest
 
 from harness.console import Advance
 from harness.data.dataset import Dataset
-from harness.data.fetch.cache import cache_folder
 from harness.data.sources import load_dataset
+from tasks.files import cache_folder
 
 
 class Steps:
@@ -78,7 +78,7 @@ def test_a_damaged_index_is_built_anew_with_a_warning(
         second, decoded = load(build, folder)
     assert decoded == 12
     assert second == Dataset(**{**vars(first), "read": second.read})
-    assert "index of images is damaged" in caplog.text
+    assert "is damaged" in caplog.text
     assert load(build, folder)[1] == 0
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from harness.data import phantom
 from harness.data.dataset import DataError
-from harness.data.fetch.cache import cache_folder, data_folder
+from harness.data.locate import data_folder
 from harness.data.sources import load_dataset
+from tasks.files import cache_folder
 from tasks.spec import TaskSpec
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from harness.passes.store import BATCH, PREFILL, RunStore, StoreError, batches, write_atomically
+from harness.passes.store import BATCH, PREFILL, RunStore, StoreError, batches
 from tests.harness.passes.append_batches import CONFIGURATION, SITES, answers, features
 
 IMAGES = 6400
@@ -81,26 +81,6 @@ def test_a_run_killed_at_any_moment_loses_nothing_it_has_stored(tmp_path: Path) 
         for site in SITES:
             np.testing.assert_array_equal(store.features(site.key, everything), features(site, everything))
             np.testing.assert_array_equal(loaded[site.key], features(site, everything))
-
-
-def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("old", encoding="utf-8")
-    link.symlink_to(target)
-    write_atomically(link, "new")
-    assert link.is_symlink()
-    assert target.read_text(encoding="utf-8") == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
-
-
-def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_atomically(pipe, "new")
-    assert os.read(reader, 10) == b"new"
-    os.close(reader)
-    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 57])
@@ -267,26 +247,6 @@ def test_no_room_for_a_batch_leaves_the_batches_before_it_and_nothing_half_writt
     printed, said = start(folder, 320, "--unwatched").communicate()
     assert printed.startswith("begin 3\n")
     assert (folder / "store" / "answers.jsonl").read_bytes() == b"".join(lines)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "record.json"
-    path.write_text("old")
-    program = (
-        "import resource, sys; from pathlib import Path; from harness.passes.store import write_atomically; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
-        "write_atomically(Path(sys.argv[1]), 'new' * 1000)"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
-    )
-    assert "File too large" in process.stderr
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    with path.open() as reader:
-        write_atomically(path, "new")
-        assert reader.read() == "old"  # who reads meanwhile sees the old file whole
-    assert path.read_text() == "new"
 
 
 def test_batches_cover_every_image_once() -> None:

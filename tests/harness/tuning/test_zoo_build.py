@@ -158,8 +158,8 @@ def test_what_is_in_the_way_is_one_line(
     with FileLock(tmp_path / ".lock"):
         cases = [
             ((tmp_path / "file" / "models", "--only", "zoo"), 1, "cannot be written"),
-            ((tmp_path, "--only", "zoo"), 1, "another `harness zoo build` is writing there"),
-            ((tmp_path, "--only", "llava-blnd-mild"), 2, "did you mean llava-blind-mild"),
+            ((tmp_path, "--only", "zoo"), 1, "another `harness zoo build` is writing here"),
+            ((tmp_path, "--only", "llava-blnd-mild"), 2, "did you mean `llava-blind-mild`"),
             ((tmp_path, "--only", ","), 2, "names no model"),
             ((tmp_path / "file",), 2, "is a file"),
         ]

@@ -12,7 +12,6 @@ import yaml
 from huggingface_hub import constants
 
 from harness.data.dataset import Dataset
-from harness.data.fetch.cache import cache_folder
 from harness.passes.prompts import query_of
 from harness.passes.training import training_images
 from harness.watch.floors import floors_key, load_floors
@@ -21,6 +20,7 @@ from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.registry import load_engine
 from model_adapters.engines.classifier import reference
 from model_adapters.interface import ModelError
+from tasks.files import cache_folder
 from tasks.questions import label_question
 from tests.harness.run.test_references import TINY
 

@@ -119,7 +119,7 @@ def test_a_cards_paths_go_before_what_is_found(tiny_folder):
     ("paths", "message"),
     [
         ({"vision": "model.vision_tower.blocks"}, r"anatomy\.paths\.vision 'model.*blocks', which"),
-        ({"decoder": "model.languages"}, r"anatomy\.paths\.decoder .*there is .*model\.language_model"),
+        ({"decoder": "model.languages"}, r"anatomy\.paths\.decoder .*did you mean .*`model\.language_model`"),
         ({"connector": "projector"}, r"anatomy\.paths\.connector 'projector', which is no module of it"),
         ({"final_norm": "model.norm"}, r"anatomy\.paths\.final_norm 'model\.norm', which is no module of it"),
         ({"vision": "model.vision_tower"}, r"anatomy\.paths\.vision .* must name the list that holds"),

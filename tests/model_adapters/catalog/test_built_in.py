@@ -84,7 +84,7 @@ def test_another_seed_is_another_model() -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("llava-blnd-strong", "did you mean llava-blind-strong"),
+        ("llava-blnd-strong", "did you mean `llava-blind-strong"),
         ("xyzzy", "there are the groups zoo and zoo-faults, and names such as gemma3-healthy or gemma3-"),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_folder_with_a_card_is_read_by_it(zoo: Path) -> None:
             "zoo-faults/gemma3-swapped-mild",
             r"not in .*zoo yet; make it with `harness zoo build --only gemma3-swapped-mild`",
         ),
-        ("zoo-faults/gemma3-swaped-mild", "unknown model .*did you mean zoo-faults/gemma3-swapped-mild"),
+        ("zoo-faults/gemma3-swaped-mild", "unknown model .*did you mean `zoo-faults/gemma3-swapped-mild"),
     ],
 )
 def test_what_was_not_built_names_the_command(zoo: Path, word: str, message: str) -> None:

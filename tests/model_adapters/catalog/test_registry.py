@@ -59,9 +59,9 @@ def test_hub_ids(shipped):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("medgemma-4", "unknown model 'medgemma-4'; did you mean medgemma-4b"),
-        ("zoo/llava-helthy", "did you mean zoo/llava-healthy"),
-        ("bass", "did you mean bases"),
+        ("medgemma-4", "unknown model 'medgemma-4'; did you mean `medgemma-4b"),
+        ("zoo/llava-helthy", "did you mean `zoo/llava-healthy"),
+        ("bass", "did you mean `bases"),
         ("nothing-*", "no model matches"),
         ("reference", "group 'reference' has no models"),
         ("./not-there", "no such file or folder"),

@@ -107,7 +107,7 @@ def test_adapter_folder_is_an_ordinary_one_of_peft_and_always_the_same(
 def test_unknown_target_is_named_with_what_is_close(tiny_folder: Callable[[str], Path]) -> None:
     engine = load(tiny_folder("llava_clip"))
     with pytest.raises(
-        ModelError, match=r"no linear layer of its language part is 'q_prj'; did you mean q_proj"
+        ModelError, match=r"no linear layer of its language part is 'q_prj'; did you mean `q_proj"
     ):
         attach(engine, with_settings(targets=("q_prj",)))
     assert {n.rpartition(".")[2] for n in target_modules(engine, with_settings(targets=("q_proj",)))} == {

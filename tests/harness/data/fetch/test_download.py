@@ -13,8 +13,8 @@ from types import ModuleType
 import pytest
 
 from harness.data.dataset import DataError
-from harness.data.fetch.cache import data_folder
 from harness.data.fetch.download import LARGE
+from harness.data.locate import data_folder
 from harness.data.progress import silent
 from harness.data.sources import load_dataset
 

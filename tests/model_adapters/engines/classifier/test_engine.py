@@ -158,11 +158,11 @@ def test_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
         ({}, {"batch": "1"}, "'batch' is '1'; it must be a whole number of at least 2"),
         ({}, {"steps": "3", "epochs": "2"}, "'steps' and 'epochs' exclude each other"),
         ({}, {"image_size": "3"}, "model arguments: key 'classifier.image_size'"),
-        ({"kind": "resnett"}, {}, r"classifier.kind: .* with 'resnett'; did you mean resnet"),
+        ({"kind": "resnett"}, {}, r"classifier.kind: .* with 'resnett'; did you mean `resnet"),
         (
             {"configuration": {"depth": [1]}},
             {},
-            "configuration: resnet has no key 'depth'; did you mean depths",
+            "configuration: resnet has no key 'depth'; did you mean `depths",
         ),
         ({"configuration": {"layer_type": "round"}}, {}, "configuration: .*layer_type=round is not one of"),
         ({"configuration": {"depths": []}}, {}, "makes no network"),

@@ -191,7 +191,7 @@ def test_a_damaged_file_is_trained_anew(
     with caplog.at_level(logging.WARNING):
         again = scores(trained(card(), task(LABELS), tmp_path), asked)
     np.testing.assert_array_equal(again, wanted)
-    assert "training it anew" in caplog.text
+    assert "made anew" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(

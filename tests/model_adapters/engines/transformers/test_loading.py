@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -167,20 +168,19 @@ def test_the_revision_changes_with_everything_that_can_change_an_answer(folder):
     assert len(seen) == 6
 
 
-def test_a_large_file_is_hashed_once_and_again_when_it_changes(tmp_path, monkeypatch):
-    from model_adapters.catalog import revision
-
-    monkeypatch.setattr(revision, "user_cache_path", lambda *a, **k: tmp_path / "cache")
+def test_the_hash_of_a_large_file_is_remembered_in_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     model = tmp_path / "model"
     model.mkdir()
     weights = model / "model.safetensors"
     weights.write_bytes(bytes(2 << 20))
     first = folder_revision(model)
-    streamed = []
-    hash_file = revision._streamed_hash
-    monkeypatch.setattr(revision, "_streamed_hash", lambda file: streamed.append(file) or hash_file(file))
+    (remembered,) = (tmp_path / "cache" / "file-hashes").iterdir()
+    assert remembered.read_text() == hashlib.sha256(bytes(2 << 20)).hexdigest()
+    remembered.write_text("0" * 64)  # what stands there is believed, so the file is not read again
+    assert folder_revision(model) != first
+    remembered.write_text("0" * 63)
     assert folder_revision(model) == first
-    assert streamed == []
     weights.write_bytes(bytes(2 << 20) + b"x")
     assert folder_revision(model) != first
-    assert streamed == [weights]
+    assert len(list((tmp_path / "cache" / "file-hashes").iterdir())) == 2
