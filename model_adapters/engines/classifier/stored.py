@@ -12,14 +12,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from model_adapters.engines.classifier.training import Evaluation, Trained
-from model_adapters.support.weights_hash import weights_hash
+from model_adapters.engines.classifier.training import Evaluation, TrainedClassifier
+from model_adapters.support.training import weights_hash
 
 _HEADER = "about"  # the one entry of the file's metadata
 _log = logging.getLogger(__name__)
 
 
-def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> Trained:
+def stored_or_trained(folder: Path, key: str, train: Callable[[], TrainedClassifier]) -> TrainedClassifier:
     """Return what is kept under a key, else train and keep it; two processes at once train once.
 
     A damaged file is trained anew. A folder that cannot be written costs the next run its time, no more.
@@ -42,7 +42,7 @@ def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> T
         lock.release()
 
 
-def _write(path: Path, key: str, trained: Trained) -> None:
+def _write(path: Path, key: str, trained: TrainedClassifier) -> None:
     from safetensors.torch import save_file
 
     about = {
@@ -61,7 +61,7 @@ def _write(path: Path, key: str, trained: Trained) -> None:
         _log.warning("%s: the classifier cannot be kept (%s); set HARNESS_CACHE_DIR", path, error)
 
 
-def _read(path: Path, key: str) -> Trained | None:
+def _read(path: Path, key: str) -> TrainedClassifier | None:
     """Return what is kept, or None where there is nothing or it is damaged."""
     from safetensors import SafetensorError, safe_open
 
@@ -75,7 +75,7 @@ def _read(path: Path, key: str) -> Trained | None:
             raise ValueError("it belongs to other images or settings")
         if about["weights"] != weights_hash(weights):
             raise ValueError("its weights are not those that were written")
-        return Trained(
+        return TrainedClassifier(
             mean=tuple(map(float, about["mean"])),
             deviation=tuple(map(float, about["deviation"])),
             kept=Evaluation(**about["kept"]),

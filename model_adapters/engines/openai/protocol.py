@@ -15,9 +15,9 @@ from PIL import Image
 from model_adapters.catalog.card import PromptSettings
 from model_adapters.engines.openai.client import Client, InvalidResponse, KeyRefusedError, Kind, RequestFailed
 from model_adapters.interface import Generation, ModelError
+from model_adapters.support.label_tokens import Tokens
 
 Value = TypeVar("Value")
-Tokens = tuple[int, ...]
 
 GREY = Image.new("RGB", (96, 64), (127, 127, 127))
 QUESTION = "What does the picture show?"
