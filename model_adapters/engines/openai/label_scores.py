@@ -22,10 +22,11 @@ from typing import Any
 
 from model_adapters.engines.openai.client import Client, InvalidResponse
 from model_adapters.engines.openai.protocol import (
+    CHAT,
     Capabilities,
     chat_request,
+    continuing,
     messages,
-    prefill_options,
     read_token_ids,
     token_options,
     tokenise,
@@ -290,18 +291,19 @@ class TokenScorer:
     async def _next(self, query: Query, url: str, prefill: ForcedPrefix, tokens: Tokens) -> dict[int, float]:
         text = self._settings.prompt.answer_prefix + prefill.text
         position = len(prefill.forced)
-        options: dict[str, Any] = {**prefill_options(text), **token_options(tokens)}
+        options = token_options(tokens)
         if prefill.forced:
             options |= {"allowed_token_ids": [prefill.forced[-1]], "ignore_eos": True}
-        asked = messages(self._settings.prompt, query.prompt, url, text)
         body = chat_request(
-            self._settings.model, self._capabilities, asked, max_tokens=position + 1, **options
+            self._settings,
+            self._capabilities,
+            query.prompt,
+            url,
+            max_tokens=position + 1,
+            prefill=text,
+            **options,
         )
-        return await self._client.ask(
-            f"{self._settings.base_url}/chat/completions",
-            body,
-            lambda content: read_token_ids(content, tokens, position),
-        )
+        return await self._client.ask(CHAT, body, lambda content: read_token_ids(content, tokens, position))
 
     async def _tree(self, tail: str, labels: tuple[str, ...]) -> LabelTree:
         key = (tail, labels)
@@ -361,7 +363,7 @@ class TokenScorer:
 
     async def _tokens(self, tail: str, answer: str) -> Tokens:
         asked = messages(self._settings.prompt, tail, None, answer)
-        return await tokenise(self._client, asked, **prefill_options(answer))
+        return await tokenise(self._client, asked, **continuing(answer))
 
     async def _text(self, tokens: Tokens) -> str:
         def read(content: Any) -> str:
