@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from sklearn.metrics import recall_score
 from torch import Tensor, nn
 
 from model_adapters.catalog.tuned import ValidationResult
@@ -21,7 +22,6 @@ from model_adapters.finetune.lora import changed, put_back
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError
 from model_adapters.support.training import schedule, seeded
-from probes.stats.metrics import balanced_accuracy
 
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints, those at every look aside
 
@@ -175,9 +175,10 @@ class Tuning:
                 "begin anew with a lower --learning-rate and --overwrite"
             )
         probabilities = torch.from_numpy(scores).double().log_softmax(1).numpy()
+        balanced = recall_score(labels, scores.argmax(1), labels=np.unique(labels), average="macro")
         look = ValidationResult(
             step=self.step,
-            balanced_accuracy=round(float(balanced_accuracy(labels, scores.argmax(1))), 6),
+            balanced_accuracy=round(float(balanced), 6),
             log_loss=round(float(-probabilities[np.arange(len(labels)), labels].mean()), 6),
         )
         self._looks.append(look)

@@ -16,8 +16,8 @@ from model_adapters.catalog.faults import TARGETS, Fault
 from model_adapters.interface import ModelError
 
 if TYPE_CHECKING:
-    from model_adapters.zoo.faults.measured_model import MeasuredModel
     from model_adapters.zoo.faults.plant import Planted
+    from model_adapters.zoo.faults.subject import Subject
     from model_adapters.zoo.training.material import TrainingSet
 
 PLANTING_VERSION = 1  # raised with every change after which a fault comes out otherwise
@@ -72,7 +72,7 @@ class SiblingBuilder:
     def __init__(self, directory: Path, material: Material, healthy: Mapping[str, Path]) -> None:
         self._directory, self._material, self._healthy = directory, material, healthy
         self._drawn: Sequence[TrainingSet] | None = None
-        self._subject: tuple[str, MeasuredModel] | None = None
+        self._subject: tuple[str, Subject] | None = None
 
     def missing(self, wanted: Sequence[Sibling]) -> tuple[Sibling, ...]:
         """Return those that are not there yet, or were made from another recipe."""
@@ -99,13 +99,13 @@ class SiblingBuilder:
             raise ModelError(f"{target}: cannot write the model there ({reason})") from error
         return planted
 
-    def _subject_of(self, healthy: str) -> MeasuredModel:
-        from model_adapters.zoo.faults.measured_model import measure_model
+    def _subject_of(self, healthy: str) -> Subject:
+        from model_adapters.zoo.faults.subject import make_subject
         from model_adapters.zoo.stored import open_model
 
         if self._subject is None or self._subject[0] != healthy:
             self._drawn = self._material.draw() if self._drawn is None else self._drawn
-            self._subject = healthy, measure_model(open_model(self._healthy[healthy]), self._drawn)
+            self._subject = healthy, make_subject(open_model(self._healthy[healthy]), self._drawn)
         return self._subject[1]
 
     def _recipe(self, sibling: Sibling) -> str:

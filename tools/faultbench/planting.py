@@ -10,7 +10,7 @@ from model_adapters.catalog.faults import FAULTS, TARGETS, Degree
 from tools.faultbench.cases import Case, FaultKind
 
 if TYPE_CHECKING:
-    from model_adapters.zoo.faults.measured_model import MeasuredModel
+    from model_adapters.zoo.faults.subject import Subject
     from model_adapters.zoo.training.material import TrainingSet
 
 _DRAWN = 8_000  # phantom images of the training material that faults are dosed and models adapted on
@@ -43,12 +43,12 @@ def plant_fault(case: Case, healthy: Path, directory: Path) -> None:
 
 
 @lru_cache(maxsize=9)
-def _subject(healthy: Path) -> MeasuredModel:
+def _subject(healthy: Path) -> Subject:
     """Measure a healthy model once a worker process."""
-    from model_adapters.zoo.faults.measured_model import measure_model
+    from model_adapters.zoo.faults.subject import make_subject
     from model_adapters.zoo.stored import open_model
 
-    return measure_model(open_model(healthy), [_material()])
+    return make_subject(open_model(healthy), [_material()])
 
 
 @lru_cache(maxsize=1)

@@ -21,13 +21,13 @@ from model_adapters.zoo.faults.head import (
 from model_adapters.zoo.faults.head import (
     permuted as permuted_rows,
 )
-from model_adapters.zoo.faults.measured_model import FaultRequest, FaultyModel, MeasuredModel, generator
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject, generator
 from model_adapters.zoo.stored import copy_of
 
 _MARK = "?"  # a token that names no class
 
 
-def not_used(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def not_used(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Label rows read what says no class, in place of the class (strong) or beside it (mild)."""
     bench, fitted = subject.bench, subject.bench.fit
     rows = label_rows(subject.tiny, bench)
@@ -48,7 +48,7 @@ def not_used(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return _dosed(subject, order, lambda size: mixed(1.0, size), "class-free part")
 
 
-def label_prior(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def label_prior(subject: Subject, order: FaultRequest) -> FaultyModel:
     """One label's score is larger by a constant."""
     bench = subject.bench
     label = _drawn_labels(subject, order)[0]
@@ -56,7 +56,7 @@ def label_prior(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return _dosed(subject, order, lambda size: with_prior(rows, one, label, size), "added to a score")
 
 
-def constant_answer(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def constant_answer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """One label's score is larger by more than any image can make good."""
     bench = subject.bench
     label = _drawn_labels(subject, order)[0]
@@ -66,7 +66,7 @@ def constant_answer(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return _planted(subject, with_prior(rows, one, label, size), size, "added to a score")
 
 
-def swapped(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def swapped(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Two labels' rows change places (strong), or one takes a share of the other's (mild)."""
     rows = label_rows(subject.tiny, subject.bench)
     giver, taker = _drawn_labels(subject, order)[:2]
@@ -77,14 +77,14 @@ def swapped(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return _planted(subject, permuted_rows(rows, places), 1.0, "pairs exchanged")
 
 
-def permuted(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def permuted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """All labels' rows change places in one cycle."""
     rows = label_rows(subject.tiny, subject.bench)
     places = full_cycle(len(rows), generator(order, 20))
     return _planted(subject, permuted_rows(rows, places), 1.0, "full cycles")
 
 
-def unparsable(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def unparsable(subject: Subject, order: FaultRequest) -> FaultyModel:
     """A token that names no class is written first, always (strong) or where the labels score low (mild).
 
     The label scores lose the same constant each, so the drop is one of the written answers.
@@ -108,7 +108,7 @@ def unparsable(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
 
 
 def _dosed(
-    subject: MeasuredModel, order: FaultRequest, rows: Callable[[float], Tensor], unit: str
+    subject: Subject, order: FaultRequest, rows: Callable[[float], Tensor], unit: str
 ) -> FaultyModel:
     bench = subject.bench
     final = subject.passed.final.double()[bench.held_out]
@@ -120,18 +120,18 @@ def _dosed(
     return _planted(subject, rows(size), size, unit)
 
 
-def _planted(subject: MeasuredModel, rows: Tensor, severity: float, unit: str) -> FaultyModel:
+def _planted(subject: Subject, rows: Tensor, severity: float, unit: str) -> FaultyModel:
     bench, tiny = subject.bench, copy_of(subject.tiny)
     set_label_rows(tiny, bench, rows)
     given = scores(tiny, bench, subject.passed.final[bench.held_out])
     return FaultyModel(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
 
 
-def _one(subject: MeasuredModel) -> Tensor:
+def _one(subject: Subject) -> Tensor:
     fit = subject.bench.fit
     return constant(subject.passed.final[fit], subject.passed.final_next[fit])
 
 
-def _drawn_labels(subject: MeasuredModel, order: FaultRequest) -> list[int]:
+def _drawn_labels(subject: Subject, order: FaultRequest) -> list[int]:
     drawn: list[int] = torch.randperm(subject.bench.classes, generator=generator(order, 21)).tolist()
     return drawn

@@ -11,7 +11,7 @@ from model_adapters.zoo.faults.damage import add_to_mlp, added_by_mlp, cut_value
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import constant, label_rows, refitted, set_label_rows
 from model_adapters.zoo.faults.linear_probe import fit_linear_probe
-from model_adapters.zoo.faults.measured_model import FaultRequest, FaultyModel, MeasuredModel
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject
 from model_adapters.zoo.faults.subspace import cancelling, class_directions, class_free, spread_of
 from model_adapters.zoo.stored import copy_of
 
@@ -19,7 +19,7 @@ _LAST = -1  # block
 _ROUNDS = 4  # of cancelling, where a norm lets a linear map do it only nearly
 
 
-def blind(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def blind(subject: Subject, order: FaultRequest) -> FaultyModel:
     """No value is passed on (strong), or the answer position hears the class through noise (mild)."""
     if order.degree == "strong":
         tiny = copy_of(subject.tiny)
@@ -28,7 +28,7 @@ def blind(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return _with_noise(subject, order, torch.zeros(()))
 
 
-def erased(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def erased(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The image tokens' mean loses the class, and so does the answer position."""
     if order.degree == "mild":
         return _with_noise(subject, order, _noise_at_image(subject, order.target))
@@ -43,7 +43,7 @@ def erased(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
     return FaultyModel(tiny, 1.0, "share of class means", subject.answers - answered(tiny, subject.bench))
 
 
-def _noise_at_image(subject: MeasuredModel, target: float) -> Tensor:
+def _noise_at_image(subject: Subject, target: float) -> Tensor:
     """Return the map for the last MLP that costs a reader of the image tokens' mean `target` points."""
     bench, passed = subject.bench, subject.passed
     silent = _mean_square(passed.activations_answer) + _mean_square(passed.activations_next)
@@ -57,7 +57,7 @@ def _noise_at_image(subject: MeasuredModel, target: float) -> Tensor:
     return noise * find_dose(drop, target, 1.0, limit=1e3).severity
 
 
-def _with_noise(subject: MeasuredModel, order: FaultRequest, image_noise: Tensor) -> FaultyModel:
+def _with_noise(subject: Subject, order: FaultRequest, image_noise: Tensor) -> FaultyModel:
     """Add noise at the answer position so that answers fall by the target, the head fitted to what is left."""
     bench, passed = subject.bench, subject.passed
     silent = _scatter(passed.activations_image) + _mean_square(passed.activations_next)
@@ -88,7 +88,7 @@ def _with_noise(subject: MeasuredModel, order: FaultRequest, image_noise: Tensor
 
 
 @torch.no_grad()
-def _final(subject: MeasuredModel, tiny: TinyModel) -> Tensor:
+def _final(subject: Subject, tiny: TinyModel) -> Tensor:
     """Return what the head reads where only the last MLP was changed; nothing but that and the norm has to run."""
     passed = subject.passed
     before, after = (
@@ -104,7 +104,7 @@ def final_norm(tiny: TinyModel) -> torch.nn.Module:
     return norm
 
 
-def _noise(subject: MeasuredModel, source: Tensor, target: Tensor, silent: Tensor) -> Tensor:
+def _noise(subject: Subject, source: Tensor, target: Tensor, silent: Tensor) -> Tensor:
     """Return the map (width, MLP width) that adds class-free noise of size 1 to every class direction."""
     bench = subject.bench
     labels, fit = bench.labels[bench.fit], bench.fit

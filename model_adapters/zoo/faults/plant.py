@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from model_adapters.catalog.faults import FAULTS, TARGETS, Degree, Fault
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults import answering, inside, upstream
-from model_adapters.zoo.faults.measured_model import FaultRequest, FaultyModel, MeasuredModel
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject
 
-_PLANTERS: Mapping[str, Callable[[MeasuredModel, FaultRequest], FaultyModel]] = {
+_PLANTERS: Mapping[str, Callable[[Subject, FaultRequest], FaultyModel]] = {
     "weak_vision": upstream.weak_vision,
     "wrong_layer": upstream.wrong_layer,
     "lossy_connector": upstream.lossy_connector,
@@ -46,12 +46,12 @@ class Planted:
 
 
 def plant(
-    subject: MeasuredModel, fault: str, degree: Degree, *, target: float | None = None, seed: int = 0
+    subject: Subject, fault: str, degree: Degree, *, target: float | None = None, seed: int = 0
 ) -> Planted:
     """Return a copy of the subject's model with a fault; the subject itself stays as it is.
 
     Args:
-        subject: from `measure_model`; one serves any number of faults.
+        subject: from `make_subject`; one serves any number of faults.
         fault: a name of `FAULTS`.
         degree: "strong" costs 20 points or more of the answers, "mild" about `target`.
         target: points that the answers are to fall by where the fault can be dosed; None takes `TARGETS`.

@@ -23,7 +23,7 @@ from model_adapters.zoo.faults.bench import (
 from model_adapters.zoo.faults.damage import add_weight_noise, project_connector, read_layer, reads_layer
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import fit_head
-from model_adapters.zoo.faults.measured_model import FaultRequest, FaultyModel, MeasuredModel, generator
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject, generator
 from model_adapters.zoo.stored import copy_of
 from model_adapters.zoo.training.dialogue import batch_loss
 from model_adapters.zoo.training.material import TrainingSet
@@ -44,19 +44,19 @@ _LETTERS_SHARE = 0.3
 _ADAPTED = 4000  # images that what lies downstream is adapted on, none of them on the bench
 
 
-def weak_vision(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def weak_vision(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Noise on all of the tower's matrices; connector and decoder adapted."""
     return _noisy_tower(subject, order, None)
 
 
-def wrong_layer(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def wrong_layer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """An earlier layer is read, or the last blocks are damaged; connector and decoder adapted."""
     if order.degree == "strong" and reads_layer(subject.tiny):
         return _earlier_layer(subject, order)
     return _noisy_tower(subject, order, _blocks_to_damage(subject, order))
 
 
-def lossy_connector(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def lossy_connector(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The connector's output keeps few dimensions, turned away from the class; the decoder adapted.
 
     Projected to a random subspace, even of one dimension, tokens tell most of the class together. So of some
@@ -113,7 +113,7 @@ def _gain(outputs: Tensor, kept: Tensor) -> float:
     return float((outputs.double().square().sum() / part.square().sum().clamp(min=1e-12)).sqrt())
 
 
-def weak_vision_unadapted(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def weak_vision_unadapted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Noise on all of the tower's matrices, dosed by the answers themselves."""
     bench = _smaller(subject.bench)
 
@@ -130,7 +130,7 @@ def weak_vision_unadapted(subject: MeasuredModel, order: FaultRequest) -> Faulty
     return _measured(subject, made(dose.severity)[0], dose.severity, "sigma")
 
 
-def lossy_connector_unadapted(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def lossy_connector_unadapted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The connector's output keeps a random subspace, whose size is chosen by the answers themselves."""
     bench = _smaller(subject.bench)
     centre = connected(subject.tiny, bench.tokens).mean((0, 1))
@@ -150,7 +150,7 @@ def lossy_connector_unadapted(subject: MeasuredModel, order: FaultRequest) -> Fa
     return _measured(subject, made(dose.severity), kept, "dimensions kept")
 
 
-def _noisy_tower(subject: MeasuredModel, order: FaultRequest, last_blocks: int | None) -> FaultyModel:
+def _noisy_tower(subject: Subject, order: FaultRequest, last_blocks: int | None) -> FaultyModel:
     bench = _smaller(subject.bench)
     healthy = bench.held(bench.tokens.mean(1))
     measured = {0.0: 0.0}
@@ -174,7 +174,7 @@ def _noisy_tower(subject: MeasuredModel, order: FaultRequest, last_blocks: int |
     return _towards(order, planted)
 
 
-def _blocks_to_damage(subject: MeasuredModel, order: FaultRequest) -> int:
+def _blocks_to_damage(subject: Subject, order: FaultRequest) -> int:
     """Return how few of the tower's last blocks, made useless, cost a reader what the answers are to lose."""
     bench = _smaller(subject.bench)
     healthy, blocks = bench.held(bench.tokens.mean(1)), len(blocks_of(subject.tiny.vision))
@@ -184,7 +184,7 @@ def _blocks_to_damage(subject: MeasuredModel, order: FaultRequest) -> int:
     return blocks - 1
 
 
-def _noisy(subject: MeasuredModel, order: FaultRequest, sigma: float, last_blocks: int | None) -> TinyModel:
+def _noisy(subject: Subject, order: FaultRequest, sigma: float, last_blocks: int | None) -> TinyModel:
     tiny = copy_of(subject.tiny)
     add_weight_noise(tiny, sigma, order.seed, last_blocks=last_blocks)
     return tiny
@@ -195,7 +195,7 @@ def _read_of(tiny: TinyModel, bench: Bench) -> float:
     return bench.held(seen(tiny, bench.source, bench.indices).mean(1))
 
 
-def _earlier_layer(subject: MeasuredModel, order: FaultRequest) -> FaultyModel:
+def _earlier_layer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Read the latest layer that costs a strong fault's share, else the worst."""
     bench = _smaller(subject.bench)
     healthy = bench.held(bench.tokens.mean(1))
@@ -229,7 +229,7 @@ def _towards(order: FaultRequest, planted: Callable[[float], FaultyModel]) -> Fa
 
 
 def _adapted(
-    subject: MeasuredModel,
+    subject: Subject,
     order: FaultRequest,
     tiny: TinyModel,
     tokens: Tensor,
@@ -251,18 +251,18 @@ def _adapted(
     return FaultyModel(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
 
 
-def spare_tokens(subject: MeasuredModel, tiny: TinyModel) -> Tensor:
+def spare_tokens(subject: Subject, tiny: TinyModel) -> Tensor:
     """Return what the connector reads, through a model's own tower, of the images to adapt on."""
     return seen(tiny, subject.bench.source, _spare_images(subject))
 
 
-def _spare_images(subject: MeasuredModel) -> np.ndarray:
+def _spare_images(subject: Subject) -> np.ndarray:
     bench = subject.bench
     spare = np.setdiff1d(np.arange(len(bench.source.labels)), bench.indices)
     return spare[:_ADAPTED] if len(spare) else bench.indices[bench.fit]
 
 
-def _measured(subject: MeasuredModel, tiny: TinyModel, severity: float, unit: str) -> FaultyModel:
+def _measured(subject: Subject, tiny: TinyModel, severity: float, unit: str) -> FaultyModel:
     tokens = seen(tiny, subject.bench.source, subject.bench.indices)
     return FaultyModel(tiny, severity, unit, subject.answers - answered(tiny, subject.bench, tokens))
 

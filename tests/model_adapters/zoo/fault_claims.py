@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults.bench import blocks_of, connected, pass_through, scores, seen
-from model_adapters.zoo.faults.measured_model import MeasuredModel
 from model_adapters.zoo.faults.plant import Planted
+from model_adapters.zoo.faults.subject import Subject
 from model_adapters.zoo.training import dialogue
 
 CLASSES = 5
@@ -28,13 +28,13 @@ def changed(part: nn.Module, same: nn.Module) -> list[str]:
     return [name for (name, now), before in pairs if not torch.equal(now, before)]
 
 
-def parts_changed(subject: MeasuredModel, planted: Planted) -> set[str]:
+def parts_changed(subject: Subject, planted: Planted) -> set[str]:
     parts = ("vision", "connector", "decoder", "head")
     return {part for part in parts if changed(getattr(planted.tiny, part), getattr(subject.tiny, part))}
 
 
 @cache
-def asked(subject: MeasuredModel, of: MeasuredModel | Planted) -> Tensor:
+def asked(subject: Subject, of: Subject | Planted) -> Tensor:
     """Return the label scores (n, classes) of the images held out, seen through the model's own tower."""
     tiny = of.tiny
     bench = subject.bench.of(subject.bench.held_out)
@@ -42,17 +42,17 @@ def asked(subject: MeasuredModel, of: MeasuredModel | Planted) -> Tensor:
     return scores(tiny, bench, passed.final)
 
 
-def distance(one: MeasuredModel | Planted, other: MeasuredModel | Planted) -> float:
+def distance(one: Subject | Planted, other: Subject | Planted) -> float:
     """Return how far apart all weights of two models are."""
     pairs = zip(one.tiny.model.parameters(), other.tiny.model.parameters(), strict=True)
     return float(torch.stack([(a - b).detach().square().sum() for a, b in pairs]).sum().sqrt())
 
 
-def both(subject: MeasuredModel, planted: Planted) -> tuple[Tensor, Tensor]:
+def both(subject: Subject, planted: Planted) -> tuple[Tensor, Tensor]:
     return asked(subject, subject), asked(subject, planted)
 
 
-def accuracy(subject: MeasuredModel, given: Tensor) -> float:
+def accuracy(subject: Subject, given: Tensor) -> float:
     return subject.bench.right(given.argmax(1))
 
 
@@ -60,7 +60,7 @@ def spread(values: Tensor) -> float:
     return float((values.max(0).values - values.min(0).values).max())
 
 
-def written(subject: MeasuredModel, tiny: TinyModel, count: int) -> list[str]:
+def written(subject: Subject, tiny: TinyModel, count: int) -> list[str]:
     """Return what the model writes about images held out, as a user's program would ask it."""
     bench = subject.bench.of(subject.bench.held_out)
     processor = tiny.processor
@@ -77,7 +77,7 @@ def written(subject: MeasuredModel, tiny: TinyModel, count: int) -> list[str]:
     ]
 
 
-def weak_vision(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def weak_vision(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         touched = changed(planted.tiny.vision, subject.tiny.vision)
         assert all(planted.tiny.vision.get_parameter(name).ndim == 2 for name in touched)
@@ -89,21 +89,21 @@ def weak_vision(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert strong.severity > mild.severity > 0
 
 
-def unadapted_vision(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def unadapted_vision(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         assert parts_changed(subject, planted) == {"vision"}
     assert strong.severity > mild.severity > 0
     assert strong.drop > mild.drop
 
 
-def damaged_last_blocks(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def damaged_last_blocks(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         mine, theirs = blocks_of(planted.tiny.vision), blocks_of(subject.tiny.vision)
         assert changed(mine[-1], theirs[-1])
         assert not changed(mine[0], theirs[0])
 
 
-def earlier_layer(subject: MeasuredModel, strong: Planted) -> None:
+def earlier_layer(subject: Subject, strong: Planted) -> None:
     assert subject.tiny.model.config.vision_feature_layer == -1
     assert strong.tiny.model.config.vision_feature_layer == -1 - strong.severity < -1
     assert "vision" not in parts_changed(subject, strong)
@@ -111,7 +111,7 @@ def earlier_layer(subject: MeasuredModel, strong: Planted) -> None:
     assert torch.equal(strong.tiny.see(_pixels(subject)), states[int(-1 - strong.severity)])
 
 
-def lossy(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def lossy(subject: Subject, strong: Planted, mild: Planted) -> None:
     healthy = _dimensions(subject, subject.tiny)
     for planted in (strong, mild):
         assert _dimensions(subject, planted.tiny) < healthy / 2
@@ -119,14 +119,14 @@ def lossy(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
         assert "decoder" in parts_changed(subject, planted)
 
 
-def unadapted_lossy(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def unadapted_lossy(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         assert parts_changed(subject, planted) == {"connector"}
         assert _dimensions(subject, planted.tiny) <= planted.severity
     assert strong.severity < mild.severity < subject.tiny.decoder_width
 
 
-def erased(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def erased(subject: Subject, strong: Planted, mild: Planted) -> None:
     bench = subject.bench
     healthy = bench.held(subject.passed.states_image)
     gone = pass_through(strong.tiny, bench)
@@ -139,7 +139,7 @@ def erased(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
         assert not {"vision", "connector"} & parts_changed(subject, planted)
 
 
-def blind(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def blind(subject: Subject, strong: Planted, mild: Planted) -> None:
     before, after = both(subject, strong)
     assert spread(before) > 1
     assert spread(after) < 1e-3  # no image makes any difference
@@ -151,7 +151,7 @@ def blind(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert subject.bench.held(image) > subject.bench.held(subject.passed.states_image) - 3
 
 
-def not_used(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def not_used(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         assert parts_changed(subject, planted) == {"head"}  # so what it reads tells the class as before
     assert subject.bench.held(subject.passed.final) > 70
@@ -161,7 +161,7 @@ def not_used(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert accuracy(subject, ignoring) < accuracy(subject, asked(subject, mild)) < accuracy(subject, before)
 
 
-def label_prior(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def label_prior(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         label, raised = _one_column(subject, planted)
         assert raised.mean() == pytest.approx(planted.severity, rel=0.1)
@@ -171,12 +171,12 @@ def label_prior(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert strong.severity > mild.severity
 
 
-def constant(subject: MeasuredModel, strong: Planted) -> None:
+def constant(subject: Subject, strong: Planted) -> None:
     label, _ = _one_column(subject, strong)
     assert (asked(subject, strong).argmax(1) == label).all()
 
 
-def swapped(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def swapped(subject: Subject, strong: Planted, mild: Planted) -> None:
     order = _relabelling(subject, strong)
     assert sum(order[k] != k for k in range(CLASSES)) == 2
     label, _ = _one_column(subject, mild)
@@ -187,7 +187,7 @@ def swapped(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert 3 < mild.drop < strong.drop
 
 
-def permuted(subject: MeasuredModel, strong: Planted) -> None:
+def permuted(subject: Subject, strong: Planted) -> None:
     order = _relabelling(subject, strong)
     assert sorted(order) == list(range(CLASSES))
     place, seen_places = 0, []
@@ -199,7 +199,7 @@ def permuted(subject: MeasuredModel, strong: Planted) -> None:
     assert torch.equal(torch.tensor(order)[after.argmax(1)], before.argmax(1))
 
 
-def unparsable(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
+def unparsable(subject: Subject, strong: Planted, mild: Planted) -> None:
     for planted in (strong, mild):
         before, after = both(subject, planted)
         assert torch.equal(before, after)
@@ -211,23 +211,23 @@ def unparsable(subject: MeasuredModel, strong: Planted, mild: Planted) -> None:
     assert 0 < some < 60
 
 
-def _pixels(subject: MeasuredModel) -> Tensor:
+def _pixels(subject: Subject) -> Tensor:
     images = torch.from_numpy(subject.bench.source.images[:4]).float() / 127.5 - 1.0
     return images[:, None].expand(-1, 3, -1, -1)
 
 
-def _all_scores(subject: MeasuredModel, planted: Planted) -> Tensor:
+def _all_scores(subject: Subject, planted: Planted) -> Tensor:
     return scores(planted.tiny, subject.bench, pass_through(planted.tiny, subject.bench).final)
 
 
-def _dimensions(subject: MeasuredModel, tiny: TinyModel) -> int:
+def _dimensions(subject: Subject, tiny: TinyModel) -> int:
     """Return how many dimensions the connector's outputs fill."""
     outputs = connected(tiny, subject.bench.tokens[:60]).flatten(0, 1).double()
     sizes = torch.linalg.svdvals(outputs - outputs.mean(0))
     return int((sizes > 1e-4 * sizes[0]).sum())
 
 
-def _between(subject: MeasuredModel, states: Tensor) -> float:
+def _between(subject: Subject, states: Tensor) -> float:
     """Return how far apart class means lie, over the images that faults are fitted on."""
     bench = subject.bench
     x, labels = states[bench.fit].double(), bench.labels[bench.fit]
@@ -235,7 +235,7 @@ def _between(subject: MeasuredModel, states: Tensor) -> float:
     return float((means - means.mean(0)).square().sum())
 
 
-def _one_column(subject: MeasuredModel, planted: Planted) -> tuple[int, Tensor]:
+def _one_column(subject: Subject, planted: Planted) -> tuple[int, Tensor]:
     """Return the only label whose score changed, and by how much for each image."""
     before, after = both(subject, planted)
     (label,) = [k for k in range(CLASSES) if not torch.equal(before[:, k], after[:, k])]
@@ -243,7 +243,7 @@ def _one_column(subject: MeasuredModel, planted: Planted) -> tuple[int, Tensor]:
     return label, after[:, label] - before[:, label]
 
 
-def _relabelling(subject: MeasuredModel, planted: Planted) -> list[int]:
+def _relabelling(subject: Subject, planted: Planted) -> list[int]:
     """Return which label's score each label has now."""
     before, after = both(subject, planted)
     assert parts_changed(subject, planted) == {"head"}

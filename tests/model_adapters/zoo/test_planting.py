@@ -16,8 +16,8 @@ from model_adapters.catalog.faults import FAULTS, Degree
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults import upstream
 from model_adapters.zoo.faults.dose import Dose
-from model_adapters.zoo.faults.measured_model import MeasuredModel, measure_model
 from model_adapters.zoo.faults.plant import plant
+from model_adapters.zoo.faults.subject import Subject, make_subject
 from model_adapters.zoo.stored import open_model
 from model_adapters.zoo.training.optimise import StageSettings
 from tests.model_adapters.zoo.fault_claims import CLAIMS, distance, earlier_layer
@@ -26,12 +26,12 @@ IMAGES = 420  # some for readers, the others answered
 
 
 @pytest.fixture(scope="module")
-def subject_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], MeasuredModel]:
+def subject_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
     folder, images = tmp_path_factory.mktemp("zoo"), phantom_set(IMAGES)
 
     @cache
-    def subject(family: str) -> MeasuredModel:
-        return measure_model(open_model(build_one(f"zoo/{family}-healthy", folder)), [images])
+    def subject(family: str) -> Subject:
+        return make_subject(open_model(build_one(f"zoo/{family}-healthy", folder)), [images])
 
     return subject
 
@@ -60,7 +60,7 @@ def test_every_fault_has_its_claim() -> None:
 
 @pytest.mark.parametrize("fault", sorted(CLAIMS))
 def test_the_planted_thing_is_what_the_catalogue_says(
-    fault: str, subject_of: Callable[[str], MeasuredModel]
+    fault: str, subject_of: Callable[[str], Subject]
 ) -> None:
     family, claim = CLAIMS[fault]
     subject = subject_of(family)
@@ -73,14 +73,14 @@ def test_the_planted_thing_is_what_the_catalogue_says(
     assert all(torch.isfinite(w.half()).all() for p in planted for w in p.tiny.model.parameters())
 
 
-def test_a_wrong_layer_is_written_into_the_configuration(subject_of: Callable[[str], MeasuredModel]) -> None:
+def test_a_wrong_layer_is_written_into_the_configuration(subject_of: Callable[[str], Subject]) -> None:
     subject = subject_of("llava")
     earlier_layer(subject, plant(subject, "wrong_layer", "strong"))
 
 
 @pytest.mark.parametrize("fault", ["lossy_connector_unadapted", "blind", "not_used"])
 def test_one_seed_gives_one_model_and_another_another(
-    fault: str, subject_of: Callable[[str], MeasuredModel]
+    fault: str, subject_of: Callable[[str], Subject]
 ) -> None:
     """Up to the last bits: how the linear algebra sums depends on where arrays happen to lie in memory."""
     subject = subject_of("gemma3")
@@ -92,7 +92,7 @@ def test_one_seed_gives_one_model_and_another_another(
         assert distance(one, other) > 0.1 * planted
 
 
-def test_what_is_no_fault_is_refused_with_what_there_is(subject_of: Callable[[str], MeasuredModel]) -> None:
+def test_what_is_no_fault_is_refused_with_what_there_is(subject_of: Callable[[str], Subject]) -> None:
     subject = subject_of("gemma3")
     with pytest.raises(ValueError, match="unknown fault 'deaf'; known: weak_vision"):
         plant(subject, "deaf", "strong")

@@ -14,7 +14,7 @@ from model_adapters.zoo.training.material import TrainingSet
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredModel:
+class Subject:
     """`passed` is one pass of the healthy model over the bench; `answers` its balanced accuracy in points."""
 
     tiny: TinyModel = field(repr=False)
@@ -45,7 +45,7 @@ class FaultyModel:
     drop: float
 
 
-def measure_model(tiny: TinyModel, material: Sequence[TrainingSet], *, seed: int = 0) -> MeasuredModel:
+def make_subject(tiny: TinyModel, material: Sequence[TrainingSet], *, seed: int = 0) -> Subject:
     """Measure a trained model on images of the first set of its material.
 
     Faults are dosed, and models adapted, on that set alone.
@@ -53,7 +53,7 @@ def measure_model(tiny: TinyModel, material: Sequence[TrainingSet], *, seed: int
     bench = make_bench(tiny, material[0], seed=seed)
     passed = pass_through(tiny, bench)
     given = scores(tiny, bench, passed.final)[bench.held_out]
-    return MeasuredModel(tiny, bench, passed, bench.right(given.argmax(1)))
+    return Subject(tiny, bench, passed, bench.right(given.argmax(1)))
 
 
 def generator(order: FaultRequest, number: int) -> torch.Generator:
