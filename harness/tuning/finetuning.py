@@ -20,7 +20,7 @@ from harness.tuning.folder import TuningImages, about_tuning, finished, write_tu
 from harness.tuning.options import FinetuneOptions
 from model_adapters.catalog.card import PROMPT_ARGUMENTS, with_prompt
 from model_adapters.catalog.revision import card_revision
-from model_adapters.catalog.tuned import Look, TunedModel
+from model_adapters.catalog.tuned import TunedModel, ValidationResult
 from model_adapters.finetune.settings import TuningSettings
 from model_adapters.interface import ModelError, TrainingImages
 from tasks.files import alone, json_hash
@@ -233,7 +233,7 @@ def _train(
             f"{count(objective.parameters.values()):,} weights to train, {tuning.total} steps at most"
         )
 
-    def report(look: Look) -> None:
+    def report(look: ValidationResult) -> None:
         console.say(f"step {look.step} of {tuning.total}: {_spoken(look)}")
 
     with (
@@ -243,7 +243,7 @@ def _train(
         return tuning.run(advance, report, interrupted)
 
 
-def _spoken(look: Look) -> str:
+def _spoken(look: ValidationResult) -> str:
     return f"validation balanced accuracy {100 * look.balanced_accuracy:.1f}%, log-loss {look.log_loss:.3f}"
 
 

@@ -106,10 +106,10 @@ def task_words(task: TaskSpec, subjects: tuple[str, ...], share: float) -> dict[
 def _make_siblings(
     directory: Path, wanted: Sequence[Sibling], healthy: Mapping[str, Path], console: Console, tell: Tell
 ) -> None:
-    from model_adapters.zoo.siblings import Nursery
+    from model_adapters.zoo.siblings import SiblingBuilder
 
-    nursery = Nursery(directory, planting_material(), healthy)
-    left = nursery.missing(wanted)
+    builder = SiblingBuilder(directory, planting_material(), healthy)
+    left = builder.missing(wanted)
     efforts = _efforts(left)
     for sibling in wanted:
         if sibling not in left:
@@ -119,7 +119,7 @@ def _make_siblings(
         console.say(f"{_counted(len(left))} to make, {spoken_time(sum(efforts))} on a quiet core{there}")
     began = time.monotonic()
     for number, sibling in enumerate(left, start=1):
-        planted = nursery.make(sibling)
+        planted = builder.make(sibling)
         seconds_left = (time.monotonic() - began) / sum(efforts[:number]) * sum(efforts[number:])
         console.say(f"{number} of {len(left)}: {_effect(sibling, planted)}{_remaining(seconds_left)}")
         tell(directory / sibling.folder)

@@ -64,7 +64,7 @@ def _candidates(
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Response:
     """What one pass showed at the connector: what goes in, how wide its first product is, what comes out.
 
     `states` has the shape (tiles, tokens, width) or (tokens, width); `connected` (tokens, width).
@@ -75,7 +75,7 @@ class _Seen:
     first_linear: int | None
 
 
-def _look(anatomy: Anatomy, run: Callable[[], object], change: list[int] | None = None) -> _Seen:
+def _look(anatomy: Anatomy, run: Callable[[], object], change: list[int] | None = None) -> _Response:
     """Do one pass, the consumed layer's tokens at the positions `change` altered on the way."""
     states: list[Tensor] = []
     connected: list[Tensor] = []
@@ -104,7 +104,7 @@ def _look(anatomy: Anatomy, run: Callable[[], object], change: list[int] | None 
             if isinstance(module, nn.Linear):
                 stack.callback(module.register_forward_pre_hook(linear_hook).remove)
         run()
-    return _Seen(states[0], connected[0], linear[0] if linear else None)
+    return _Response(states[0], connected[0], linear[0] if linear else None)
 
 
 def ramp(states: Tensor) -> Tensor:

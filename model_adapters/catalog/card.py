@@ -39,11 +39,13 @@ Name = Annotated[str, Field(max_length=200), _in_parts(f"{_PART}(/{_PART})*")]
 HubId = Annotated[str, _in_parts(f"{_PART}(/{_PART})?")]
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Frozen content of a file, in which an unknown key is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class PromptSettings(_Strict):
+class PromptSettings(StrictModel):
     """How a question is put to the model, beside the task's own words."""
 
     system: str | None = None  # a system turn before the question
@@ -52,7 +54,7 @@ class PromptSettings(_Strict):
     chat_template: str | None = None  # Jinja, for a model that ships none
 
 
-class ModulePaths(_Strict):
+class ModulePaths(StrictModel):
     """Where parts are in a model whose accessors do not show them: names as `named_modules` has them.
 
     `vision` and `decoder` name the list of blocks itself, `connector` and `final_norm` the module.
@@ -64,7 +66,7 @@ class ModulePaths(_Strict):
     final_norm: str | None = Field(default=None, min_length=1)
 
 
-class ExpectedAnatomy(_Strict):
+class ExpectedAnatomy(StrictModel):
     """What the published model has; the loaded one is compared with it, and must not differ.
 
     `image_tokens` counts the tokens of an image where that number is fixed, `pixels_per_image_token` the
@@ -82,13 +84,13 @@ class ExpectedAnatomy(_Strict):
     paths: ModulePaths = ModulePaths()
 
 
-class GenerationSettings(_Strict):
+class GenerationSettings(StrictModel):
     """How free text is written, always greedily; label scores never see any of it."""
 
     repetition_penalty: float = Field(default=1.0, gt=0)
 
 
-class Endpoint(_Strict):
+class Endpoint(StrictModel):
     """An OpenAI-compatible server. Prices are in `currency` for a million tokens."""
 
     base_url: str = Field(pattern=r"^https?://")  # up to and with /v1
@@ -102,7 +104,7 @@ class Endpoint(_Strict):
     currency: str = "USD"
 
 
-class ClassifierSettings(_Strict):
+class ClassifierSettings(StrictModel):
     """An image classifier that is trained on a task's own images before it is asked.
 
     `kind` is the library's name of the architecture (`model_type`), `configuration` what its configuration
@@ -117,7 +119,7 @@ class ClassifierSettings(_Strict):
     configuration: dict[str, Any] = {}
 
 
-class PlantedFault(_Strict):
+class PlantedFault(StrictModel):
     """What is wrong with a built-in model on purpose, and the verdict that is right about it.
 
     `drop` is what its answers lost, in points of balanced accuracy, on images of its training material.
@@ -134,7 +136,7 @@ class PlantedFault(_Strict):
     recipe: str  # a hash of everything that the model was made from
 
 
-class ModelCard(_Strict):
+class ModelCard(StrictModel):
     """One model. Either `hub_id` or `path` says where it is.
 
     A relative `path` starts at the card's folder, one that begins with `package:` at the folder of
@@ -273,3 +275,26 @@ def with_prompt(card: ModelCard, arguments: Mapping[str, str]) -> ModelCard:
     """Return a card whose prompt settings are those that model arguments hold, where they hold any."""
     prompt = {key: arguments[key] for key in PROMPT_ARGUMENTS if key in arguments}
     return card.model_copy(update={"prompt": card.prompt.model_copy(update=prompt)})
+
+
+def compare_with_card(card: ModelCard, measured: Mapping[str, int | str | None]) -> tuple[str, ...]:
+    """Compare what a loaded model has with the card's `anatomy`, by its keys.
+
+    Returns a remark for each fact that the card marks as unverified and that turned out otherwise. What the
+    card does not state, or could not be measured (None), is not compared.
+
+    Raises:
+        ModelError: a fact that the card is sure of is wrong, so this may be another model.
+    """
+    remarks = []
+    for key, found in measured.items():
+        stated = getattr(card.anatomy, key)
+        if stated is None or found is None or stated == found:
+            continue
+        message = f"the card says anatomy.{key} {stated}, the loaded model has {found}"
+        if f"anatomy.{key}" not in card.unverified:
+            raise ModelError(f"{card.name}: {message}")
+        remarks.append(
+            f"{message}: unverified on the card, so the model is believed; please correct the card"
+        )
+    return tuple(remarks)

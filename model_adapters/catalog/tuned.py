@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.card import ModelCard, StrictModel
 from model_adapters.interface import ModelError
 
 ADAPTER = "adapter_model.safetensors"
@@ -18,11 +18,7 @@ HEAD = "vision_head.safetensors"  # the linear head of a tuned vision encoder
 TUNED = "tuning.json"  # written last: a folder that has it is finished
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Look(_Strict):
+class ValidationResult(StrictModel):
     """What the validation images said after a number of steps; the log-loss in nats."""
 
     step: int
@@ -30,7 +26,7 @@ class Look(_Strict):
     log_loss: float
 
 
-class TunedImages(_Strict):
+class TunedImages(StrictModel):
     """The half of a task's training images that tuning may use, in order; `used` of them were.
 
     Groups and pixel hashes say of any other image whether it must not be probed: see `Dataset`.
@@ -43,7 +39,7 @@ class TunedImages(_Strict):
     pixel_hashes: tuple[str, ...]
 
 
-class TunedModel(_Strict):
+class TunedModel(StrictModel):
     """The content of `tuning.json`. `key` stands for all that decides the weights.
 
     `kept` is the step whose weights are kept: the best of `looks`, the one before the first step aside.
@@ -64,7 +60,7 @@ class TunedModel(_Strict):
     trained_parameters: int
     steps: int
     kept: int
-    looks: tuple[Look, ...]
+    looks: tuple[ValidationResult, ...]
     dtype: str
     packages: dict[str, str]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_adapters.anatomy.card_facts import compare_with_card
 from model_adapters.anatomy.receptive_field import ramp
 from model_adapters.anatomy.replaced_forward import Forward, replaced_forward
+from model_adapters.catalog.card import compare_with_card
 from model_adapters.checks.questions import LETTERS, noise_queries
 from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.engines.transformers.label_scoring import prefill

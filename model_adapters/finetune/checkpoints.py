@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from model_adapters.catalog.tuned import Look
+from model_adapters.catalog.tuned import ValidationResult
 from model_adapters.interface import ModelError, one_line
-from model_adapters.support.weights_hash import weights_hash
+from model_adapters.support.training import weights_hash
 from tasks.files import replacing
 
 _FOLDER = "checkpoint"
@@ -36,7 +36,7 @@ class TuningState:
     """
 
     step: int
-    looks: tuple[Look, ...]
+    looks: tuple[ValidationResult, ...]
     weights: Mapping[str, Tensor] = field(repr=False)
     moments: Mapping[str, Tensor] = field(repr=False)
     best_step: int | None
@@ -70,7 +70,7 @@ class Checkpoints:
             self._stored_best = (best_step, best_about["hash"])
         return TuningState(
             step=about["step"],
-            looks=tuple(Look(**look) for look in about["looks"]),
+            looks=tuple(ValidationResult(**look) for look in about["looks"]),
             weights={k.partition("/")[2]: v for k, v in tensors.items() if k.startswith("weight/")},
             moments={k.partition("/")[2]: v for k, v in tensors.items() if k.startswith("moment/")},
             best_step=best_step,

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import recall_score
 from torch import Tensor, nn
 
-from model_adapters.catalog.tuned import Look
+from model_adapters.catalog.tuned import ValidationResult
 from model_adapters.finetune.checkpoints import Checkpoints, TuningState
 from model_adapters.finetune.lora import changed, put_back
 from model_adapters.finetune.settings import TuningSettings
@@ -27,7 +27,7 @@ CHECKPOINT_SECONDS = 300.0  # between two checkpoints, those at every look aside
 
 Progress = Callable[[int], None]
 Interrupted = Callable[[], bool]
-Report = Callable[[Look], None]
+Report = Callable[[ValidationResult], None]
 
 
 class Objective(Protocol):
@@ -63,7 +63,7 @@ class Tuned:
     weights: Mapping[str, Tensor] = field(repr=False)
     kept: int
     steps: int
-    looks: tuple[Look, ...]
+    looks: tuple[ValidationResult, ...]
 
 
 class Tuning:
@@ -85,7 +85,7 @@ class Tuning:
             objective.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.step = 0
-        self._looks: list[Look] = []
+        self._looks: list[ValidationResult] = []
         self._best_step: int | None = None
         self._best: Mapping[str, Tensor] = {}
         found = checkpoints.read()
@@ -176,13 +176,13 @@ class Tuning:
             )
         probabilities = torch.from_numpy(scores).double().log_softmax(1).numpy()
         balanced = recall_score(labels, scores.argmax(1), labels=np.unique(labels), average="macro")
-        look = Look(
+        look = ValidationResult(
             step=self.step,
             balanced_accuracy=round(float(balanced), 6),
             log_loss=round(float(-probabilities[np.arange(len(labels)), labels].mean()), 6),
         )
         self._looks.append(look)
-        if self.step > 0 and look == best_look(self._looks):
+        if self.step > 0 and look == best_validation(self._looks):
             self._best_step, self._best = self.step, changed(self._objective.parameters)
         return True
 
@@ -219,7 +219,7 @@ class Tuning:
         self._best_step, self._best = found.best_step, found.best
 
 
-def best_look(looks: Sequence[Look]) -> Look:
+def best_validation(looks: Sequence[ValidationResult]) -> ValidationResult:
     """Return the look of the highest balanced accuracy, of equal ones that of the lowest log-loss, then the first.
 
     The one before the first step does not count: a tuned model is one that was tuned.

@@ -24,7 +24,7 @@ def shared_encoding(engine: Engine) -> Iterator[None]:
     if not isinstance(engine, TransformersEngine):
         yield
         return
-    memory = _Memory(engine._prepare)
+    memory = _EncodingCache(engine._prepare)
     with ExitStack() as stack:
         stack.callback(setattr, engine, "_prepare", engine._prepare)
         engine._prepare = memory.prepare
@@ -33,7 +33,7 @@ def shared_encoding(engine: Engine) -> Iterator[None]:
         yield
 
 
-class _Memory:
+class _EncodingCache:
     """Prepared batches, and what each vision block gave for them. A batch goes by its query objects."""
 
     def __init__(self, prepare: Callable[[Sequence[Query]], PreparedBatch]) -> None:

@@ -41,9 +41,14 @@ def label_tokens(
             raise ModelError(
                 f"labels {other!r} and {labels[i]!r} have the same tokens and cannot be told apart"
             )
-    if any(a != b and b[: len(a)] == a for a in found for b in found):
+    if one_begins_another(found):
         return tuple((*tokens, end_of_turn()) for tokens in found)
     return found
+
+
+def one_begins_another(labels: Sequence[Tokens]) -> bool:
+    """Tell whether a label's tokens begin another's, so that only the end of its turn tells them apart."""
+    return any(a != b and b[: len(a)] == a for a in labels for b in labels)
 
 
 def _in_context(
@@ -79,3 +84,16 @@ def path_of(tokens: Tokens, paths: Sequence[Tokens]) -> int:
     """Return the index of a path that begins with all tokens of a label but its last."""
     before = tokens[:-1]
     return next(index for index, path in enumerate(paths) if path[: len(before)] == before)
+
+
+def branchings(labels: Sequence[Tokens]) -> dict[Tokens, tuple[int, ...]]:
+    """Return every place in the tree at which a label goes on, and the tokens with which labels do so.
+
+    The empty tuple, the end of the prompt, comes first. Each place needs one request, whose answer holds
+    the next token's distribution there.
+    """
+    found: dict[Tokens, set[int]] = {}
+    for tokens in labels:
+        for length, token in enumerate(tokens):
+            found.setdefault(tokens[:length], set()).add(token)
+    return {place: tuple(sorted(found[place])) for place in sorted(found, key=lambda p: (len(p), p))}

@@ -6,8 +6,9 @@ torch's global generators.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -127,3 +128,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """Return `sha256:` and 16 hexadecimal digits over names, types, shapes and values of weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()[:16]}"

@@ -63,7 +63,7 @@ def is_made(directory: Path, sibling: Sibling, made_from: str) -> bool:
     return card.fault is not None and card.fault.recipe == made_from
 
 
-class Nursery:
+class SiblingBuilder:
     """Makes siblings in one folder; what those of one healthy model share is measured once.
 
     `healthy` are the folders of the healthy models by name.

@@ -19,7 +19,7 @@ from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.training.dialogue import batch_loss
 from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import Report, StageSettings, run
-from model_adapters.zoo.training.questions import pose
+from model_adapters.zoo.training.questions import draw_question
 from tools.zoo.images import ImageBatch, draw_images
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -106,15 +106,15 @@ def text_stage(
     stand_in = _seeded(lambda: nn.Embedding(len(wordings), tiny.decoder_width), seed)
 
     def step() -> Tensor:
-        exercises, words = [], []
+        questions, words = [], []
         for _ in range(settings.batch):
             source = sets[int(generator.integers(len(sets)))]
             label = int(generator.integers(len(source.wordings)))
-            exercises.append(pose(source, label, generator, letters_share=letters_share))
+            questions.append(draw_question(source, label, generator, letters_share=letters_share))
             words.append(wordings.index(source.wordings[label]))
         images = stand_in(torch.tensor(words))[:, None].expand(-1, STAND_IN_TOKENS, -1)
         images = images + 0.5 * torch.randn(images.shape, generator=noise)
-        return batch_loss(tiny, exercises, images)
+        return batch_loss(tiny, questions, images)
 
     return run("text", step, [tiny.decoder, tiny.head, stand_in], settings, report)
 
@@ -133,13 +133,13 @@ def joint_stage(
 
     def step() -> Tensor:
         batch = draw_images(sets, settings.batch, generator)
-        exercises = [
-            pose(sets[which], int(label), generator, letters_share=letters_share)
+        questions = [
+            draw_question(sets[which], int(label), generator, letters_share=letters_share)
             for which, label in zip(batch.sets, batch.labels, strict=True)
         ]
         with torch.no_grad():
             tokens = tiny.see(batch.pixels)
-        return batch_loss(tiny, exercises, tiny.connect(tokens))
+        return batch_loss(tiny, questions, tiny.connect(tokens))
 
     return run("joint", step, [tiny.connector, tiny.decoder, tiny.head], settings, report)
 

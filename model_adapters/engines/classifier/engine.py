@@ -22,9 +22,14 @@ from model_adapters.catalog.classifier_identity import (
     pretrained_revision,
 )
 from model_adapters.engines.classifier.architectures import Classifier, build
-from model_adapters.engines.classifier.recipe import RECIPE_ARGUMENTS, SETTINGS_ARGUMENTS, Recipe, make_recipe
+from model_adapters.engines.classifier.recipe import (
+    RECIPE_ARGUMENTS,
+    SETTINGS_ARGUMENTS,
+    ClassifierRecipe,
+    make_recipe,
+)
 from model_adapters.engines.classifier.stored import stored_or_trained
-from model_adapters.engines.classifier.training import Trained, standardise, to_pixels, train
+from model_adapters.engines.classifier.training import TrainedClassifier, standardise, to_pixels, train
 from model_adapters.engines.transformers.load import placement
 from model_adapters.interface import (
     Generation,
@@ -38,8 +43,7 @@ from model_adapters.interface import (
 )
 from model_adapters.support.batching import AUTO_GPU, Batcher, Failure, parse_batch_size
 from model_adapters.support.class_answers import ABILITIES, class_scores, no_text
-from model_adapters.support.training import mean_log_probabilities, torch_threads
-from model_adapters.support.weights_hash import weights_hash
+from model_adapters.support.training import mean_log_probabilities, torch_threads, weights_hash
 from probes.sites import Site
 from tasks.files import json_hash
 
@@ -89,7 +93,7 @@ class ImageClassifierEngine:
     def __init__(
         self,
         card: ModelCard,
-        recipe: Recipe,
+        recipe: ClassifierRecipe,
         *,
         device: torch.device,
         revision: str,
@@ -103,7 +107,7 @@ class ImageClassifierEngine:
         self._commit = pretrained_revision(card, offline=offline) if self._hub_id else None
         self._scoring: Batcher[Query, LabelScores] = Batcher(batch_size or AUTO_GPU)
         self._network: Classifier | None = None
-        self._trained: Trained | None = None
+        self._trained: TrainedClassifier | None = None
         self._classes: dict[str, int] = {}
         # Whatever is wrong with the card is told now; only the head depends on the number of classes.
         self._untrained = self._describe(self._build(classes=2, seed=0), revision)
@@ -132,7 +136,7 @@ class ImageClassifierEngine:
         count = len(images.labels)
         ran = False
 
-        def fit() -> Trained:
+        def fit() -> TrainedClassifier:
             nonlocal ran
             ran = True
             try:

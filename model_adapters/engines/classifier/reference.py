@@ -42,7 +42,7 @@ _MEASURED_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ReferenceRecipe:
     """How R is trained; the defaults are the recipe of every task.
 
     `rotation` is in degrees, `shift` in half picture widths, `zoom` in nats of the scale, `contrast` and
@@ -67,7 +67,7 @@ class Recipe:
     measured: int = 1024  # training images on which a snapshot's batch statistics are measured
 
 
-RECIPE = Recipe()
+RECIPE = ReferenceRecipe()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def train_reference(
     *,
     seed: int = 0,
     device: str = "cpu",
-    recipe: Recipe = RECIPE,
+    recipe: ReferenceRecipe = RECIPE,
 ) -> Reference:
     """Train R. On the CPU the same arguments give the same network; no global random state is touched.
 
@@ -227,7 +227,12 @@ def _initial(classes: int, width: int, generator: torch.Generator) -> nn.Module:
 
 
 def _snapshots(
-    pixels: Tensor, target: Tensor, classes: int, generator: torch.Generator, device: str, recipe: Recipe
+    pixels: Tensor,
+    target: Tensor,
+    classes: int,
+    generator: torch.Generator,
+    device: str,
+    recipe: ReferenceRecipe,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Train, and yield the averaged network at the recipe's snapshots."""
     wanted = {max(1, round(share * recipe.steps)) for share in recipe.snapshots}

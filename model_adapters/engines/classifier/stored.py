@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_adapters.engines.classifier.training import Evaluation, Trained
-from model_adapters.support.weights_hash import weights_hash
+from model_adapters.engines.classifier.training import Evaluation, TrainedClassifier
+from model_adapters.support.training import weights_hash
 from tasks.files import kept_or_made
 
 _HEADER = "about"  # the one entry of the file's metadata
 
 
-def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> Trained:
+def stored_or_trained(folder: Path, key: str, train: Callable[[], TrainedClassifier]) -> TrainedClassifier:
     """Return what is kept under a key, else train and keep it; two processes at once train once.
 
     A damaged file is trained anew. A folder that cannot be written costs the next run its time, no more.
@@ -25,7 +25,7 @@ def stored_or_trained(folder: Path, key: str, train: Callable[[], Trained]) -> T
     return kept_or_made(path, read=partial(_read, key), make=train, write=partial(_write, key))
 
 
-def _write(key: str, trained: Trained, path: Path) -> None:
+def _write(key: str, trained: TrainedClassifier, path: Path) -> None:
     from safetensors.torch import save_file
 
     about = {
@@ -39,7 +39,7 @@ def _write(key: str, trained: Trained, path: Path) -> None:
     save_file(trained.weights, path, metadata={_HEADER: json.dumps(about)})
 
 
-def _read(key: str, path: Path) -> Trained:
+def _read(key: str, path: Path) -> TrainedClassifier:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -52,7 +52,7 @@ def _read(key: str, path: Path) -> Trained:
         raise ValueError("it belongs to other images or settings")
     if about["weights"] != weights_hash(weights):
         raise ValueError("its weights are not those that were written")
-    return Trained(
+    return TrainedClassifier(
         mean=tuple(map(float, about["mean"])),
         deviation=tuple(map(float, about["deviation"])),
         kept=Evaluation(**about["kept"]),

@@ -288,13 +288,12 @@ class Client:
                     self._failures += 1
                     return failure
 
-        tasks = [asyncio.ensure_future(one(item)) for item in items]
         try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(item)) for item in items]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
     async def ask(
         self,
@@ -305,6 +304,8 @@ class Client:
         attempts: int | None = None,
     ) -> Value:
         """Send a request (a POST where it has a body) and read its JSON answer, again where that may help.
+
+        A `url` that is no whole address is one below the server's.
 
         Tried again: what the library tries again (no connection, no answer in time, 408, 409, 429, 5xx), no
         JSON, and what `read` calls invalid.

@@ -20,13 +20,12 @@ from model_adapters.engines.openai.label_scores import (
     score_by_strings,
 )
 from model_adapters.engines.openai.protocol import (
+    CHAT,
     GREY,
     Server,
     chat_request,
     detect_server,
     image_url,
-    messages,
-    prefill_options,
     read_text,
     read_top,
 )
@@ -177,9 +176,8 @@ class OpenAIEngine:
         labels = [(prompt.label_prefix or "").lstrip() + label for label in query.labels]
 
         async def tokens_after(text: str) -> list[tuple[str, float]]:
-            return await self._chat(
-                query, url, prompt.answer_prefix + text, read_top, max_tokens=1, **options
-            )
+            prefill = prompt.answer_prefix + text
+            return await self._chat(query, url, read_top, prefill=prefill, max_tokens=1, **options)
 
         return await score_by_strings(labels, tokens_after, can_follow=self._capabilities.prefill)
 
@@ -189,23 +187,11 @@ class OpenAIEngine:
         if self._capabilities.penalty:  # else a model's own recommendation would be applied
             options["repetition_penalty"] = self.card.generation.repetition_penalty
         prefix = self._settings.prompt.answer_prefix
-        return await self._chat(query, url, prefix, read_text, max_tokens=max_new_tokens, **options)
+        return await self._chat(query, url, read_text, prefill=prefix, max_tokens=max_new_tokens, **options)
 
-    async def _chat(
-        self,
-        query: Query,
-        url: str,
-        prefill: str,
-        read: Callable[[Any], Value],
-        *,
-        max_tokens: int,
-        **options: Any,
-    ) -> Value:
-        settings = self._settings
-        asked = messages(settings.prompt, query.prompt, url, prefill)
-        options |= prefill_options(prefill)
-        body = chat_request(settings.model, self._capabilities, asked, max_tokens=max_tokens, **options)
-        return await self._client.ask(f"{settings.base_url}/chat/completions", body, read)
+    async def _chat(self, query: Query, url: str, read: Callable[[Any], Value], **options: Any) -> Value:
+        body = chat_request(self._settings, self._capabilities, query.prompt, url, **options)
+        return await self._client.ask(CHAT, body, read)
 
     def _no_scores(self) -> str:
         if self.card.headline == "generated":

@@ -22,16 +22,17 @@ from typing import Any
 
 from model_adapters.engines.openai.client import Client, InvalidResponse
 from model_adapters.engines.openai.protocol import (
+    CHAT,
     Capabilities,
-    Tokens,
     chat_request,
+    continuing,
     messages,
-    prefill_options,
     read_token_ids,
     token_options,
     tokenise,
 )
 from model_adapters.interface import LabelScores, ModelError, Query
+from model_adapters.support.label_tokens import Tokens, branchings, one_begins_another
 
 # A beginning that labels share is left out below this share of the labels' probability: following it, or
 # not, moves no label's share by more than that.
@@ -177,13 +178,7 @@ class LabelTree:
     @property
     def steps(self) -> Mapping[Tokens, Tokens]:
         """Return the next tokens by the tokens before them, the shortest beginning first."""
-        found: dict[Tokens, set[int]] = {}
-        for tokens in self.labels:
-            for index, token in enumerate(tokens):
-                found.setdefault(tokens[:index], set()).add(token)
-        return {
-            path: tuple(sorted(found[path])) for path in sorted(found, key=lambda path: (len(path), path))
-        }
+        return branchings(self.labels)
 
     def scores(self, known: Mapping[Tokens, Mapping[int, float]]) -> LabelScores:
         """Sum log p over each label's tokens; `known` has the log p of each step's next tokens."""
@@ -191,11 +186,6 @@ class LabelTree:
             sum(known[tokens[:index]][token] for index, token in enumerate(tokens)) for tokens in self.labels
         )
         return LabelScores(totals, totals)
-
-
-def one_begins_another(whole: Sequence[Tokens]) -> bool:
-    """Tell whether a label's tokens begin another's, so that only the end of its turn tells them apart."""
-    return any(a != b and b[: len(a)] == a for a in whole for b in whole)
 
 
 def label_tree(
@@ -237,16 +227,16 @@ def _cut(tokens: Tokens, whole: Sequence[Tokens]) -> Tokens:
 
 
 @dataclass(frozen=True)
-class Prefill:
+class ForcedPrefix:
     """How to bring a model behind a label's first tokens: a text to continue, then tokens to force."""
 
     text: str
     forced: Tokens
 
 
-async def prefill_for(
+async def forced_prefix(
     path: Tokens, written: Callable[[Tokens], Awaitable[str]], tokens_of: Callable[[str], Awaitable[Tokens]]
-) -> Prefill | None:
+) -> ForcedPrefix | None:
     """Return how to have exactly the tokens `path` written first, None where it cannot be done.
 
     The last token can be forced, and any that are equal to it before it; what comes before those must be a
@@ -254,17 +244,17 @@ async def prefill_for(
     chat templates write that themselves.
     """
     if not path:
-        return Prefill("", ())
+        return ForcedPrefix("", ())
     start = len(path) - 1
     while start and path[start - 1] == path[-1]:
         start -= 1
     if not start:
-        return Prefill("", path)
+        return ForcedPrefix("", path)
     for count in (start, len(path)):
         whole = await written(path[:count])
         for text in dict.fromkeys((whole, whole.lstrip(" "))):
             if text and await tokens_of(text) == path[:count]:
-                return Prefill(text, path[count:])
+                return ForcedPrefix(text, path[count:])
     return None
 
 
@@ -275,7 +265,7 @@ class TokenScorer:
         self._client, self._capabilities, self._settings = client, capabilities, client.settings
         self._trees: dict[tuple[str, tuple[str, ...]], LabelTree] = {}
         self._learning = asyncio.Lock()
-        self._prefills: dict[tuple[str, Tokens], Prefill | None] = {}
+        self._prefixes: dict[tuple[str, Tokens], ForcedPrefix | None] = {}
 
     async def score(self, query: Query, url: str) -> LabelScores:
         """Return log p of a query's labels up to the first token that tells each from the others.
@@ -288,7 +278,7 @@ class TokenScorer:
         tree = await self._tree(tail, query.labels)
         known = {}
         for path, tokens in tree.steps.items():
-            prefill = await self._prefill(tail, path)
+            prefill = await self._forced_prefix(tail, path)
             if prefill is None:
                 names = [n for n, t in zip(query.labels, tree.labels, strict=True) if t[: len(path)] == path]
                 raise ModelError(
@@ -298,21 +288,22 @@ class TokenScorer:
             known[path] = await self._next(query, url, prefill, tokens)
         return tree.scores(known)
 
-    async def _next(self, query: Query, url: str, prefill: Prefill, tokens: Tokens) -> dict[int, float]:
+    async def _next(self, query: Query, url: str, prefill: ForcedPrefix, tokens: Tokens) -> dict[int, float]:
         text = self._settings.prompt.answer_prefix + prefill.text
         position = len(prefill.forced)
-        options: dict[str, Any] = {**prefill_options(text), **token_options(tokens)}
+        options = token_options(tokens)
         if prefill.forced:
             options |= {"allowed_token_ids": [prefill.forced[-1]], "ignore_eos": True}
-        asked = messages(self._settings.prompt, query.prompt, url, text)
         body = chat_request(
-            self._settings.model, self._capabilities, asked, max_tokens=position + 1, **options
+            self._settings,
+            self._capabilities,
+            query.prompt,
+            url,
+            max_tokens=position + 1,
+            prefill=text,
+            **options,
         )
-        return await self._client.ask(
-            f"{self._settings.base_url}/chat/completions",
-            body,
-            lambda content: read_token_ids(content, tokens, position),
-        )
+        return await self._client.ask(CHAT, body, lambda content: read_token_ids(content, tokens, position))
 
     async def _tree(self, tail: str, labels: tuple[str, ...]) -> LabelTree:
         key = (tail, labels)
@@ -337,14 +328,14 @@ class TokenScorer:
             return prompt.label_prefix
         return " " if prompt.answer_prefix and not prompt.answer_prefix[-1].isspace() else ""
 
-    async def _prefill(self, tail: str, path: Tokens) -> Prefill | None:
+    async def _forced_prefix(self, tail: str, path: Tokens) -> ForcedPrefix | None:
         key = (tail, path)
         async with self._learning:
-            if key not in self._prefills:
-                self._prefills[key] = await prefill_for(
+            if key not in self._prefixes:
+                self._prefixes[key] = await forced_prefix(
                     path, self._text, lambda text: self._written(tail, text)
                 )
-            return self._prefills[key]
+            return self._prefixes[key]
 
     async def _written(self, tail: str, text: str) -> Tokens:
         """Return the tokens of a text where the answer begins, spaces before it as the template has them."""
@@ -372,7 +363,7 @@ class TokenScorer:
 
     async def _tokens(self, tail: str, answer: str) -> Tokens:
         asked = messages(self._settings.prompt, tail, None, answer)
-        return await tokenise(self._client, asked, **prefill_options(answer))
+        return await tokenise(self._client, asked, **continuing(answer))
 
     async def _text(self, tokens: Tokens) -> str:
         def read(content: Any) -> str:

@@ -6,22 +6,30 @@ import base64
 import io
 import math
 import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from PIL import Image
 
 from model_adapters.catalog.card import PromptSettings
-from model_adapters.engines.openai.client import Client, InvalidResponse, KeyRefusedError, Kind, RequestFailed
+from model_adapters.engines.openai.client import (
+    Client,
+    InvalidResponse,
+    KeyRefusedError,
+    Kind,
+    RequestFailed,
+    ServerSettings,
+)
 from model_adapters.interface import Generation, ModelError
+from model_adapters.support.label_tokens import Tokens
 
 Value = TypeVar("Value")
-Tokens = tuple[int, ...]
 
 GREY = Image.new("RGB", (96, 64), (127, 127, 127))
 QUESTION = "What does the picture show?"
 SEED = 0
+CHAT = "/chat/completions"
 _LARGEST = 1e-3  # of a log p: zero, and what rounding adds
 _STAND_IN = -9000.0  # vLLM writes -9999 for a probability of zero
 _TOPS = (20, 5)  # most servers allow 20, some 5
@@ -78,31 +86,34 @@ def messages(
     return found
 
 
-def prefill_options(prefill: str | None) -> dict[str, bool]:
-    """Return what makes a server continue a prefilled answer instead of a new one."""
-    return {"add_generation_prompt": False, "continue_final_message": True} if prefill else {}
-
-
 def token_options(tokens: Sequence[int]) -> dict[str, Any]:
     """Return what makes a server tell the log p of just these tokens, by their ids."""
     return {"logprobs": True, "logprob_token_ids": list(tokens), "return_tokens_as_token_ids": True}
 
 
 def chat_request(
-    model: str,
+    settings: ServerSettings,
     capabilities: Capabilities,
-    asked: Sequence[Mapping[str, Any]],
+    question: str,
+    url: str,
     *,
     max_tokens: int,
+    prefill: str = "",
     **options: Any,
 ) -> dict[str, Any]:
-    """Return the body of a greedy request; the same question always has the same one."""
-    body: dict[str, Any] = {"model": model, "messages": list(asked), capabilities.limit: max_tokens}
+    """Return the body of a greedy request about an image; the same question always has the same one."""
+    asked = messages(settings.prompt, question, url, prefill)
+    body: dict[str, Any] = {"model": settings.model, "messages": asked, capabilities.limit: max_tokens}
     if capabilities.temperature:
         body["temperature"] = 0
     if capabilities.seed:
         body["seed"] = SEED
-    return {**body, **options}
+    return {**body, **continuing(prefill), **options}
+
+
+def continuing(prefill: str) -> dict[str, bool]:
+    """Return what makes a server continue a prefilled answer instead of a new one."""
+    return {"add_generation_prompt": False, "continue_final_message": True} if prefill else {}
 
 
 def read_text(content: Any) -> Generation:
@@ -235,7 +246,7 @@ async def _models(client: Client) -> tuple[list[dict[str, Any]], list[str]]:
         return [entry for entry in data if isinstance(entry, dict)]
 
     try:
-        listed = await client.ask(f"{settings.base_url}/models", None, read, attempts=_TRIES)
+        listed = await client.ask("/models", None, read, attempts=_TRIES)
     except KeyRefusedError:  # keys are often limited to questions; a wrong one shows with the first
         return [], ["the server does not show its models with this key"]
     except RequestFailed as failure:
@@ -319,9 +330,8 @@ class _FirstQuestion:
             said = content.get("system_fingerprint")
             self.system_fingerprint = settings.redact(said) if isinstance(said, str) and said else None
 
-        body = _trial(self._client, self.capabilities, **options)
-        url = f"{settings.base_url}/chat/completions"
-        await self._client.ask(url, body, read, attempts=_TRIES if scores else None)
+        body = _trial(settings, self.capabilities, **options)
+        await self._client.ask(CHAT, body, read, attempts=_TRIES if scores else None)
 
     def _error(self, failure: RequestFailed) -> ModelError:
         settings = self._client.settings
@@ -338,11 +348,11 @@ class _FirstQuestion:
 
 
 def _trial(
-    client: Client, capabilities: Capabilities, *, prefill: str = "", max_tokens: int = 1, **options: Any
+    settings: ServerSettings, capabilities: Capabilities, *, max_tokens: int = 1, **options: Any
 ) -> dict[str, Any]:
     """Return the body of a question about a grey picture."""
-    asked = messages(client.settings.prompt, QUESTION, image_url(GREY), prefill)
-    return chat_request(client.settings.model, capabilities, asked, max_tokens=max_tokens, **options)
+    url = image_url(GREY)
+    return chat_request(settings, capabilities, QUESTION, url, max_tokens=max_tokens, **options)
 
 
 async def _version(client: Client) -> str:
@@ -385,14 +395,13 @@ async def _continues_prefill(client: Client, capabilities: Capabilities) -> bool
         return client.settings.prefill
 
     async def answers(**switches: bool) -> bool:
-        body = _trial(client, capabilities, prefill="The", **switches)
+        body = _trial(client.settings, capabilities, prefill="The", **switches)
         # Some servers break on a last message of the assistant's, and answer 500 to nothing else.
-        url = f"{client.settings.base_url}/chat/completions"
-        question = client.ask(url, body, lambda _: True, attempts=_TRIES)
+        question = client.ask(CHAT, body, lambda _: True, attempts=_TRIES)
         return await _answer(client, question, failing=("unreachable",)) is True
 
     contradicted = await answers(add_generation_prompt=True, continue_final_message=True)
-    return not contradicted and await answers(**prefill_options("The"))
+    return not contradicted and await answers()
 
 
 async def _tells_tokens(client: Client, capabilities: Capabilities) -> bool:
@@ -407,10 +416,11 @@ async def _tells_tokens(client: Client, capabilities: Capabilities) -> bool:
     pair = sorted(set(tokens))[-2:]
 
     async def log_p(position: int, **options: Any) -> dict[int, float] | None:
-        body = _trial(client, capabilities, max_tokens=position + 1, **token_options(pair), **options)
-        url = f"{settings.base_url}/chat/completions"
-        read = client.ask(url, body, lambda content: read_token_ids(content, pair, position), attempts=_TRIES)
-        return await _answer(client, read)
+        body = _trial(settings, capabilities, max_tokens=position + 1, **token_options(pair), **options)
+        return await _answer(
+            client,
+            client.ask(CHAT, body, lambda content: read_token_ids(content, pair, position), attempts=_TRIES),
+        )
 
     free, forced = await log_p(0), await log_p(0, allowed_token_ids=pair[:1])
     further = await log_p(1, allowed_token_ids=pair[:1], ignore_eos=True)

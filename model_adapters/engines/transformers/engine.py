@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from model_adapters.anatomy.card_facts import compare_with_card
 from model_adapters.anatomy.find import Anatomy, find_anatomy
 from model_adapters.anatomy.receptive_field import find_merge
-from model_adapters.catalog.card import PROMPT_ARGUMENTS, ModelCard, with_prompt
+from model_adapters.catalog.card import PROMPT_ARGUMENTS, ModelCard, compare_with_card, with_prompt
 from model_adapters.engines.transformers.chat import ChatFormat
 from model_adapters.engines.transformers.generation import end_tokens, greedy, read_generation
 from model_adapters.engines.transformers.inputs import InputPreparer, PreparedBatch, Preparer
 from model_adapters.engines.transformers.label_scoring import label_log_likelihoods, prefill
-from model_adapters.engines.transformers.load import Loaded, load_model
+from model_adapters.engines.transformers.load import LoadedModel, load_model
 from model_adapters.engines.transformers.processors import settings_of
 from model_adapters.interface import (
     Generation,
@@ -94,7 +93,7 @@ class _Scored:
 class TransformersEngine:
     """A loaded image-and-text model. Satisfies `interface.Engine`."""
 
-    def __init__(self, card: ModelCard, loaded: Loaded, *, batch_size: int | None = None) -> None:
+    def __init__(self, card: ModelCard, loaded: LoadedModel, *, batch_size: int | None = None) -> None:
         self.card = card
         self._model, self._processor = loaded.model, loaded.processor
         self.anatomy: Anatomy = find_anatomy(loaded.model, card)
@@ -282,7 +281,7 @@ class TransformersEngine:
             "image_token": self._processor.tokenizer.convert_ids_to_tokens(self.anatomy.image_token_id),
         }
 
-    def _describe(self, loaded: Loaded, remarks: tuple[str, ...]) -> ModelDescription:
+    def _describe(self, loaded: LoadedModel, remarks: tuple[str, ...]) -> ModelDescription:
         import transformers
 
         model = loaded.model

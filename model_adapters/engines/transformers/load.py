@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, get_args
 
 import torch
 
-from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.card import ModelCard, Quantisation
 from model_adapters.catalog.requirements import dtype_key, may_run_own_code, naming_versions
 from model_adapters.catalog.revision import base_revision, card_revision, model_folder
 from model_adapters.engines.transformers.processors import LOAD_ERRORS, load_processor
-from model_adapters.engines.transformers.quantisation import quantised
 from model_adapters.interface import ModelError, one_line
 from model_adapters.support.remote_code import make_ready
 
@@ -22,7 +22,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, with its processor, and what it is."""
 
     model: Any = field(repr=False)
@@ -43,7 +43,7 @@ def load_model(
     offline: bool,
     revision: str | None,
     quantisation: str | None = None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a card's model and processor.
 
     `device` "auto" is the process's own GPU, all GPUs through accelerate where there are several, Apple's
@@ -70,7 +70,7 @@ def load_model(
         if attn_implementation is not None:
             model_options["attn_implementation"] = attn_implementation
         if quantisation is not None:
-            model_options |= quantised(quantisation, place.device, card.name)
+            model_options |= _quantised(quantisation, place.device, card.name)
         with naming_versions(card):
             config = load_config(location, card.name, options)
             processor = load_processor(location, config, card.name, **options, **card.processor)
@@ -87,7 +87,7 @@ def load_model(
         with naming_versions(card):
             largest = _make_ready(model.eval(), config, card.name)
     revision = card_revision(card, offline=offline)
-    return Loaded(model, processor, revision, place.device, quantisation, largest)
+    return LoadedModel(model, processor, revision, place.device, quantisation, largest)
 
 
 def load_config(location: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -206,3 +206,31 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _quantised(kind: str, device: torch.device, name: str) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that quantise weights with bitsandbytes, the head left as it is.
+
+    Raises:
+        ModelError: no such kind, the library is not installed, or the device is Apple's GPU.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if kind not in get_args(Quantisation):
+        known = ", ".join(get_args(Quantisation))
+        raise ModelError(f"{name}: unknown quantisation {kind!r}; there are {known}")
+    if device.type == "mps":
+        raise ModelError(
+            f"{name}: {kind} does not run on mps; leave the quantisation out or use another device"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"{name}: {kind} needs bitsandbytes: pip install 'mllm-harness[quantisation]', or leave it out"
+        )
+    if kind == "bitsandbytes-8bit":
+        settings = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        settings = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return {"quantization_config": settings, "device_map": {"": device}}

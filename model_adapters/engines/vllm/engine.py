@@ -15,16 +15,16 @@ from PIL import Image
 from model_adapters.catalog.card import ModelCard, with_prompt
 from model_adapters.engines.transformers.chat import ChatFormat
 from model_adapters.engines.transformers.generation import read_generation
-from model_adapters.engines.vllm.load import Started, require_vllm, start
+from model_adapters.engines.vllm.load import LoadedVllm, require_vllm, start
 from model_adapters.engines.vllm.requests import (
     AT_MOST,
     Refusal,
     Request,
     Requests,
+    label_scores,
     log_probabilities,
     next_token,
 )
-from model_adapters.engines.vllm.scoring import branchings, label_scores
 from model_adapters.engines.vllm.settings import VllmSettings, read_settings
 from model_adapters.interface import (
     Generation,
@@ -36,7 +36,7 @@ from model_adapters.interface import (
     Query,
     require_labels,
 )
-from model_adapters.support.label_tokens import Tokens
+from model_adapters.support.label_tokens import Tokens, branchings
 from probes.sites import Site
 
 # Raised when this engine's answers may change for the same model and library versions.
@@ -69,7 +69,7 @@ def load(card: ModelCard, options: LoadOptions) -> VllmEngine:
 class VllmEngine:
     """A model that vLLM holds. Satisfies `interface.Engine`; it has no sites."""
 
-    def __init__(self, card: ModelCard, started: Started, settings: VllmSettings) -> None:
+    def __init__(self, card: ModelCard, started: LoadedVllm, settings: VllmSettings) -> None:
         self.card = card
         self._llm, self._processor, self._end_ids = started.llm, started.processor, started.end_ids
         self._settings = settings
@@ -212,7 +212,7 @@ class VllmEngine:
         tokens = list(answer.outputs[0].token_ids)
         return read_generation(tokens, self._end_ids, self._processor.tokenizer)
 
-    def _describe(self, started: Started) -> ModelDescription:
+    def _describe(self, started: LoadedVllm) -> ModelDescription:
         import torch
         import transformers
         import vllm
@@ -240,7 +240,7 @@ class VllmEngine:
             remarks=self._remarks(started),
         )
 
-    def _remarks(self, started: Started) -> tuple[str, ...]:
+    def _remarks(self, started: LoadedVllm) -> tuple[str, ...]:
         """Return what a user should know of how vLLM reads this model; a grey picture is put to it once."""
         remarks = []
         if started.reads_images_both_ways and started.device == "cpu":

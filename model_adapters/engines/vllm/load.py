@@ -23,7 +23,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Started:
+class LoadedVllm:
     """A model that vLLM holds, and what was needed to start it.
 
     `end_ids` are the tokens at which the model's turn ends, `parameters` their number before quantisation.
@@ -50,7 +50,7 @@ def require_vllm(name: str) -> None:
         raise ModelError(f"{name}: vLLM is not installed; pip install 'mllm-harness[vllm]'")
 
 
-def start(card: ModelCard, settings: VllmSettings, asked: LoadOptions) -> Started:
+def start(card: ModelCard, settings: VllmSettings, asked: LoadOptions) -> LoadedVllm:
     """Start vLLM with a card's model.
 
     Raises:
@@ -79,7 +79,7 @@ def start(card: ModelCard, settings: VllmSettings, asked: LoadOptions) -> Starte
         location = _in_cache(str(card.hub_id), exact)
     llm = _start(card, settings, location, config, processor, asked.device, options)
     model_config = llm.llm_engine.vllm_config.model_config
-    return Started(
+    return LoadedVllm(
         llm=llm,
         processor=processor,
         end_ids=ends,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from model_adapters.engines.transformers.chat import ChatFormat
 from model_adapters.engines.vllm.load import own_errors
 from model_adapters.engines.vllm.settings import DEFAULT_LOGPROBS
-from model_adapters.interface import ModelError, Query, one_line
+from model_adapters.interface import LabelScores, ModelError, Query, one_line
 from model_adapters.support.label_tokens import Tokens
+
+# A place in the tree of labels (the tokens that lead to it) -> log-probabilities of tokens that may follow there.
+NextToken = Mapping[Tokens, Mapping[int, float]]
 
 AT_MOST = 128  # tokens whose log-probabilities vLLM gives in one request
 _AT_ONCE = 256  # requests whose pictures are prepared before vLLM reads the first of them
@@ -105,3 +109,30 @@ def next_token(wanted: Sequence[int], most_likely: int | None) -> Any:
 def log_probabilities(answer: Any) -> Mapping[int, float]:
     """Return the next token's log-probabilities that an answer holds, by token."""
     return {token: float(entry.logprob) for token, entry in answer.outputs[0].logprobs[0].items()}
+
+
+def label_scores(labels: Sequence[Tokens], next_token: NextToken) -> LabelScores:
+    """Return each label's sum of log p over its tokens, and that sum divided by their number.
+
+    A token whose log-probability is not there leaves all labels of the query without scores: a sum without
+    it, or with a guess, could be larger than one that is whole.
+    """
+    totals = []
+    for tokens in labels:
+        total = 0.0
+        for length, token in enumerate(tokens):
+            value = next_token[tokens[:length]].get(token)
+            if value is None:
+                return _without(
+                    f"vLLM gave no log-probability for token {token}, number {length + 1} of a label: it is "
+                    "not among the most likely ones; --model-args logprobs=N asks for more"
+                )
+            if not math.isfinite(value):
+                return _without("a label's log-likelihood is not finite")
+            total += value
+        totals.append(total)
+    return LabelScores(tuple(totals), tuple(total / len(t) for total, t in zip(totals, labels, strict=True)))
+
+
+def _without(reason: str) -> LabelScores:
+    return LabelScores((), (), error=reason)

@@ -21,13 +21,13 @@ from model_adapters.zoo.faults.head import (
 from model_adapters.zoo.faults.head import (
     permuted as permuted_rows,
 )
-from model_adapters.zoo.faults.subject import Damaged, Order, Subject, generator
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject, generator
 from model_adapters.zoo.stored import copy_of
 
 _MARK = "?"  # a token that names no class
 
 
-def not_used(subject: Subject, order: Order) -> Damaged:
+def not_used(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Label rows read what says no class, in place of the class (strong) or beside it (mild)."""
     bench, fitted = subject.bench, subject.bench.fit
     rows = label_rows(subject.tiny, bench)
@@ -48,7 +48,7 @@ def not_used(subject: Subject, order: Order) -> Damaged:
     return _dosed(subject, order, lambda size: mixed(1.0, size), "class-free part")
 
 
-def label_prior(subject: Subject, order: Order) -> Damaged:
+def label_prior(subject: Subject, order: FaultRequest) -> FaultyModel:
     """One label's score is larger by a constant."""
     bench = subject.bench
     label = _drawn_labels(subject, order)[0]
@@ -56,7 +56,7 @@ def label_prior(subject: Subject, order: Order) -> Damaged:
     return _dosed(subject, order, lambda size: with_prior(rows, one, label, size), "added to a score")
 
 
-def constant_answer(subject: Subject, order: Order) -> Damaged:
+def constant_answer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """One label's score is larger by more than any image can make good."""
     bench = subject.bench
     label = _drawn_labels(subject, order)[0]
@@ -66,7 +66,7 @@ def constant_answer(subject: Subject, order: Order) -> Damaged:
     return _planted(subject, with_prior(rows, one, label, size), size, "added to a score")
 
 
-def swapped(subject: Subject, order: Order) -> Damaged:
+def swapped(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Two labels' rows change places (strong), or one takes a share of the other's (mild)."""
     rows = label_rows(subject.tiny, subject.bench)
     giver, taker = _drawn_labels(subject, order)[:2]
@@ -77,14 +77,14 @@ def swapped(subject: Subject, order: Order) -> Damaged:
     return _planted(subject, permuted_rows(rows, places), 1.0, "pairs exchanged")
 
 
-def permuted(subject: Subject, order: Order) -> Damaged:
+def permuted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """All labels' rows change places in one cycle."""
     rows = label_rows(subject.tiny, subject.bench)
     places = full_cycle(len(rows), generator(order, 20))
     return _planted(subject, permuted_rows(rows, places), 1.0, "full cycles")
 
 
-def unparsable(subject: Subject, order: Order) -> Damaged:
+def unparsable(subject: Subject, order: FaultRequest) -> FaultyModel:
     """A token that names no class is written first, always (strong) or where the labels score low (mild).
 
     The label scores lose the same constant each, so the drop is one of the written answers.
@@ -104,10 +104,10 @@ def unparsable(subject: Subject, order: Order) -> Damaged:
     size = high if order.degree == "strong" else find_dose(written, order.target, high, attempts=20).severity
     with torch.no_grad():
         tiny.head.weight[token] = (size * one).float()  # type: ignore[operator]
-    return Damaged(tiny, size, "score of the mark", written(size))
+    return FaultyModel(tiny, size, "score of the mark", written(size))
 
 
-def _dosed(subject: Subject, order: Order, rows: Callable[[float], Tensor], unit: str) -> Damaged:
+def _dosed(subject: Subject, order: FaultRequest, rows: Callable[[float], Tensor], unit: str) -> FaultyModel:
     bench = subject.bench
     final = subject.passed.final.double()[bench.held_out]
 
@@ -118,11 +118,11 @@ def _dosed(subject: Subject, order: Order, rows: Callable[[float], Tensor], unit
     return _planted(subject, rows(size), size, unit)
 
 
-def _planted(subject: Subject, rows: Tensor, severity: float, unit: str) -> Damaged:
+def _planted(subject: Subject, rows: Tensor, severity: float, unit: str) -> FaultyModel:
     bench, tiny = subject.bench, copy_of(subject.tiny)
     set_label_rows(tiny, bench, rows)
     given = scores(tiny, bench, subject.passed.final[bench.held_out])
-    return Damaged(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
+    return FaultyModel(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
 
 
 def _one(subject: Subject) -> Tensor:
@@ -130,6 +130,6 @@ def _one(subject: Subject) -> Tensor:
     return constant(subject.passed.final[fit], subject.passed.final_next[fit])
 
 
-def _drawn_labels(subject: Subject, order: Order) -> list[int]:
+def _drawn_labels(subject: Subject, order: FaultRequest) -> list[int]:
     drawn: list[int] = torch.randperm(subject.bench.classes, generator=generator(order, 21)).tolist()
     return drawn

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.faults.reader import fit_reader, points
+from model_adapters.zoo.faults.linear_probe import fit_linear_probe, points
 from model_adapters.zoo.training import dialogue
 from model_adapters.zoo.training.material import TrainingSet
-from model_adapters.zoo.training.questions import Exercise
+from model_adapters.zoo.training.questions import QuestionAnswer
 
 _BATCH = 50
 
@@ -57,7 +57,7 @@ class Bench:
 
     def held(self, vectors: Tensor) -> float:
         """Return how well a linear reader of `vectors` (n, width) names the class, in points."""
-        reader = fit_reader(vectors[self.fit], self.labels[self.fit], self.classes)
+        reader = fit_linear_probe(vectors[self.fit], self.labels[self.fit], self.classes)
         return self.right(reader.logits(vectors[self.held_out]).argmax(1))
 
     def right(self, predicted: Tensor) -> float:
@@ -117,7 +117,7 @@ def connected(tiny: TinyModel, tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Passed:
+class Activations:
     """What one pass over a bench left at one decoder block and at the end, one row an image.
 
     `activations` and `states` are what the block's MLP sends through its last matrix and what the block
@@ -136,7 +136,9 @@ class Passed:
 
 
 @torch.no_grad()
-def pass_through(tiny: TinyModel, bench: Bench, block: int = -1, *, tokens: Tensor | None = None) -> Passed:
+def pass_through(
+    tiny: TinyModel, bench: Bench, block: int = -1, *, tokens: Tensor | None = None
+) -> Activations:
     """Ask the bench's question about all its images, answers included, and keep what a fault needs.
 
     `tokens` are what the connector reads, where the vision tower is not the bench's.
@@ -171,7 +173,7 @@ def pass_through(tiny: TinyModel, bench: Bench, block: int = -1, *, tokens: Tens
     finally:
         for hook in hooks:
             hook.remove()
-    return Passed(*(torch.cat(column) for column in zip(*rows, strict=True)))
+    return Activations(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
 def scores(tiny: TinyModel, bench: Bench, final: Tensor) -> Tensor:
@@ -203,7 +205,7 @@ def last_matrix(block: nn.Module) -> nn.Linear:
 
 def _ask(tiny: TinyModel, question: str, images: Tensor, words: Sequence[str]) -> tuple[Tensor, slice, int]:
     """Return final states of dialogues with one question, the image's place, and the last place of the question."""
-    asked = dialogue.encode(tiny, [Exercise(question, word) for word in words])
+    asked = dialogue.encode(tiny, [QuestionAnswer(question, word) for word in words])
     embeddings = torch.cat([tiny.embed(asked.before), images, tiny.embed(asked.after)], dim=1)
     begin = asked.before.shape[1]
     image = slice(begin, begin + images.shape[1])

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.faults.bench import Bench, Passed
-from model_adapters.zoo.faults.reader import Reader, fit_rows
+from model_adapters.zoo.faults.bench import Activations, Bench
+from model_adapters.zoo.faults.linear_probe import LinearProbe, fit_rows
 from model_adapters.zoo.faults.subspace import class_directions, ridged, spread_of, steady
 
 
@@ -86,7 +86,7 @@ def class_free_rows(rows: Tensor, final: Tensor, labels: Tensor, classes: int, s
     return root @ free.T @ white.T
 
 
-def refitted(rows: Tensor, final: Tensor, reader: Reader, one: Tensor) -> Tensor:
+def refitted(rows: Tensor, final: Tensor, reader: LinearProbe, one: Tensor) -> Tensor:
     """Return rows that give a reader's logits of `final`, about the mean of the labels' scores so far.
 
     The labels stay as likely, among all tokens, as they were: their best score is on average what it was.
@@ -97,7 +97,7 @@ def refitted(rows: Tensor, final: Tensor, reader: Reader, one: Tensor) -> Tensor
     return reader.weights + torch.outer(level, one)
 
 
-def fit_head(tiny: TinyModel, bench: Bench, passed: Passed) -> None:
+def fit_head(tiny: TinyModel, bench: Bench, passed: Activations) -> None:
     """Replace the labels' rows, in place, by the best that a linear head can make of what it reads.
 
     The labels stay as likely, among all tokens, as they were: their best score is on average what it was. Where

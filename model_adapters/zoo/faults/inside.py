@@ -10,8 +10,8 @@ from model_adapters.zoo.faults.bench import answered, blocks_of, pass_through
 from model_adapters.zoo.faults.damage import add_to_mlp, added_by_mlp, cut_values, norm_behind_mlp
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import constant, label_rows, refitted, set_label_rows
-from model_adapters.zoo.faults.reader import fit_reader
-from model_adapters.zoo.faults.subject import Damaged, Order, Subject
+from model_adapters.zoo.faults.linear_probe import fit_linear_probe
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject
 from model_adapters.zoo.faults.subspace import cancelling, class_directions, class_free, spread_of
 from model_adapters.zoo.stored import copy_of
 
@@ -19,16 +19,16 @@ _LAST = -1  # block
 _ROUNDS = 4  # of cancelling, where a norm lets a linear map do it only nearly
 
 
-def blind(subject: Subject, order: Order) -> Damaged:
+def blind(subject: Subject, order: FaultRequest) -> FaultyModel:
     """No value is passed on (strong), or the answer position hears the class through noise (mild)."""
     if order.degree == "strong":
         tiny = copy_of(subject.tiny)
         cut_values(tiny)
-        return Damaged(tiny, 1.0, "share of values cut", subject.answers - answered(tiny, subject.bench))
+        return FaultyModel(tiny, 1.0, "share of values cut", subject.answers - answered(tiny, subject.bench))
     return _with_noise(subject, order, torch.zeros(()))
 
 
-def erased(subject: Subject, order: Order) -> Damaged:
+def erased(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The image tokens' mean loses the class, and so does the answer position."""
     if order.degree == "mild":
         return _with_noise(subject, order, _noise_at_image(subject, order.target))
@@ -40,7 +40,7 @@ def erased(subject: Subject, order: Order) -> Damaged:
             passed = pass_through(tiny, fit, block)
             source, target = passed.activations_image, passed.states_image
             add_to_mlp(tiny, block, cancelling(source, target, fit.labels, fit.classes), source)
-    return Damaged(tiny, 1.0, "share of class means", subject.answers - answered(tiny, subject.bench))
+    return FaultyModel(tiny, 1.0, "share of class means", subject.answers - answered(tiny, subject.bench))
 
 
 def _noise_at_image(subject: Subject, target: float) -> Tensor:
@@ -57,7 +57,7 @@ def _noise_at_image(subject: Subject, target: float) -> Tensor:
     return noise * find_dose(drop, target, 1.0, limit=1e3).severity
 
 
-def _with_noise(subject: Subject, order: Order, image_noise: Tensor) -> Damaged:
+def _with_noise(subject: Subject, order: FaultRequest, image_noise: Tensor) -> FaultyModel:
     """Add noise at the answer position so that answers fall by the target, the head fitted to what is left."""
     bench, passed = subject.bench, subject.passed
     silent = _scatter(passed.activations_image) + _mean_square(passed.activations_next)
@@ -71,7 +71,7 @@ def _with_noise(subject: Subject, order: Order, image_noise: Tensor) -> Damaged:
     def headed(tiny: TinyModel) -> tuple[Tensor, Tensor]:
         """Return what the head would read, and the labels' rows fitted to it."""
         final = _final(subject, tiny)
-        reader = fit_reader(final[bench.fit], bench.labels[bench.fit], bench.classes)
+        reader = fit_linear_probe(final[bench.fit], bench.labels[bench.fit], bench.classes)
         one = constant(final[bench.fit], passed.final_next[bench.fit])
         return final, refitted(label_rows(subject.tiny, bench), final[bench.fit], reader, one)
 
@@ -82,7 +82,9 @@ def _with_noise(subject: Subject, order: Order, image_noise: Tensor) -> Damaged:
     size = find_dose(drop, order.target, 1.0, limit=1e3).severity
     tiny = damaged(size)
     set_label_rows(tiny, bench, headed(tiny)[1])
-    return Damaged(tiny, size, "noise per scatter within classes", subject.answers - answered(tiny, bench))
+    return FaultyModel(
+        tiny, size, "noise per scatter within classes", subject.answers - answered(tiny, bench)
+    )
 
 
 @torch.no_grad()

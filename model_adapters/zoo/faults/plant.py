@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from model_adapters.catalog.faults import FAULTS, TARGETS, Degree, Fault
 from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.faults import answering, inside, upstream
-from model_adapters.zoo.faults.subject import Damaged, Order, Subject
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject
 
-_PLANTERS: Mapping[str, Callable[[Subject, Order], Damaged]] = {
+_PLANTERS: Mapping[str, Callable[[Subject, FaultRequest], FaultyModel]] = {
     "weak_vision": upstream.weak_vision,
     "wrong_layer": upstream.wrong_layer,
     "lossy_connector": upstream.lossy_connector,
@@ -66,7 +66,7 @@ def plant(
     kind = FAULTS[fault]
     if degree not in kind.degrees:
         raise ValueError(f"zoo: the fault {fault!r} comes {' and '.join(kind.degrees)}, not {degree!r}")
-    order = Order(degree, TARGETS[degree] if target is None else target, seed)
+    order = FaultRequest(degree, TARGETS[degree] if target is None else target, seed)
     damaged = _PLANTERS[fault](subject, order)
     damaged.tiny.model.eval()
     return Planted(damaged.tiny, kind, degree, damaged.severity, damaged.unit, subject.answers, damaged.drop)

@@ -9,7 +9,7 @@ import torch
 
 from model_adapters.catalog.faults import Degree
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.faults.bench import Bench, Passed, make_bench, pass_through, scores
+from model_adapters.zoo.faults.bench import Activations, Bench, make_bench, pass_through, scores
 from model_adapters.zoo.training.material import TrainingSet
 
 
@@ -19,12 +19,12 @@ class Subject:
 
     tiny: TinyModel = field(repr=False)
     bench: Bench = field(repr=False)
-    passed: Passed = field(repr=False)
+    passed: Activations = field(repr=False)
     answers: float
 
 
 @dataclass(frozen=True)
-class Order:
+class FaultRequest:
     """What to plant: answers are to fall by `target` points, noise and choices are drawn from `seed`."""
 
     degree: Degree
@@ -33,7 +33,7 @@ class Order:
 
 
 @dataclass(frozen=True, eq=False)
-class Damaged:
+class FaultyModel:
     """A model with a fault. `drop` is what its answers lost, in points of balanced accuracy.
 
     `severity` is in the fault's own unit, which `unit` names.
@@ -56,6 +56,6 @@ def make_subject(tiny: TinyModel, material: Sequence[TrainingSet], *, seed: int 
     return Subject(tiny, bench, passed, bench.right(given.argmax(1)))
 
 
-def generator(order: Order, number: int) -> torch.Generator:
+def generator(order: FaultRequest, number: int) -> torch.Generator:
     """Return a generator of its own for each purpose `number` of an order."""
     return torch.Generator().manual_seed(1_000_003 * order.seed + number)

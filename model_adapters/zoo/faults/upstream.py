@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_adapters.catalog.faults import Degree
 from model_adapters.zoo.architecture import TinyModel
@@ -23,9 +23,12 @@ from model_adapters.zoo.faults.bench import (
 from model_adapters.zoo.faults.damage import add_weight_noise, project_connector, read_layer, reads_layer
 from model_adapters.zoo.faults.dose import find_dose
 from model_adapters.zoo.faults.head import fit_head
-from model_adapters.zoo.faults.subject import Damaged, Order, Subject, generator
+from model_adapters.zoo.faults.subject import FaultRequest, FaultyModel, Subject, generator
 from model_adapters.zoo.stored import copy_of
-from model_adapters.zoo.training.adapt import adapt
+from model_adapters.zoo.training.dialogue import batch_loss
+from model_adapters.zoo.training.material import TrainingSet
+from model_adapters.zoo.training.optimise import Report, StageSettings, run
+from model_adapters.zoo.training.questions import draw_question
 
 _DOSED = 1500  # images that a severity is sought on; the drop itself is measured on all that are held out
 _NEAR = 2.5  # points between the answers' drop and its target that are let pass
@@ -36,22 +39,24 @@ _KEPT: Mapping[Degree, int] = {
 }  # dimensions that a lossy connector keeps of each token
 _TRIED = 24  # subspaces among which the one that tells least is looked for
 _LEAST = 20.0  # points that a strong fault costs
+_ADAPTATION = StageSettings(steps=100, batch=32, learning_rate=1e-3)
+_LETTERS_SHARE = 0.3
 _ADAPTED = 4000  # images that what lies downstream is adapted on, none of them on the bench
 
 
-def weak_vision(subject: Subject, order: Order) -> Damaged:
+def weak_vision(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Noise on all of the tower's matrices; connector and decoder adapted."""
     return _noisy_tower(subject, order, None)
 
 
-def wrong_layer(subject: Subject, order: Order) -> Damaged:
+def wrong_layer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """An earlier layer is read, or the last blocks are damaged; connector and decoder adapted."""
     if order.degree == "strong" and reads_layer(subject.tiny):
         return _earlier_layer(subject, order)
     return _noisy_tower(subject, order, _blocks_to_damage(subject, order))
 
 
-def lossy_connector(subject: Subject, order: Order) -> Damaged:
+def lossy_connector(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The connector's output keeps few dimensions, turned away from the class; the decoder adapted.
 
     Projected to a random subspace, even of one dimension, tokens tell most of the class together. So of some
@@ -75,7 +80,7 @@ def lossy_connector(subject: Subject, order: Order) -> Damaged:
     tried = _basis(len(centre), order, 0)[:, : rank * _TRIED].split(rank, dim=1)
     worst = max(tried, key=lambda drawn: loss(drawn, 1.0))
 
-    def planted(wanted: float) -> Damaged:
+    def planted(wanted: float) -> FaultyModel:
         dose = find_dose(lambda lost: loss(worst, lost), wanted, 1.0, tolerance=1.0, limit=1.0)
         basis, tiny = kept(worst, dose.severity), copy_of(subject.tiny)
         project_connector(tiny, basis, centre, gain=_gain(outputs - centre, basis))
@@ -108,7 +113,7 @@ def _gain(outputs: Tensor, kept: Tensor) -> float:
     return float((outputs.double().square().sum() / part.square().sum().clamp(min=1e-12)).sqrt())
 
 
-def weak_vision_unadapted(subject: Subject, order: Order) -> Damaged:
+def weak_vision_unadapted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Noise on all of the tower's matrices, dosed by the answers themselves."""
     bench = _smaller(subject.bench)
 
@@ -125,7 +130,7 @@ def weak_vision_unadapted(subject: Subject, order: Order) -> Damaged:
     return _measured(subject, made(dose.severity)[0], dose.severity, "sigma")
 
 
-def lossy_connector_unadapted(subject: Subject, order: Order) -> Damaged:
+def lossy_connector_unadapted(subject: Subject, order: FaultRequest) -> FaultyModel:
     """The connector's output keeps a random subspace, whose size is chosen by the answers themselves."""
     bench = _smaller(subject.bench)
     centre = connected(subject.tiny, bench.tokens).mean((0, 1))
@@ -145,7 +150,7 @@ def lossy_connector_unadapted(subject: Subject, order: Order) -> Damaged:
     return _measured(subject, made(dose.severity), kept, "dimensions kept")
 
 
-def _noisy_tower(subject: Subject, order: Order, last_blocks: int | None) -> Damaged:
+def _noisy_tower(subject: Subject, order: FaultRequest, last_blocks: int | None) -> FaultyModel:
     bench = _smaller(subject.bench)
     healthy = bench.held(bench.tokens.mean(1))
     measured = {0.0: 0.0}
@@ -154,7 +159,7 @@ def _noisy_tower(subject: Subject, order: Order, last_blocks: int | None) -> Dam
         measured[sigma] = healthy - _read_of(_noisy(subject, order, sigma, last_blocks), bench)
         return measured[sigma]
 
-    def planted(wanted: float) -> Damaged:
+    def planted(wanted: float) -> FaultyModel:
         known = [severity for severity, loss in measured.items() if abs(loss - wanted) <= 1.0]
         sigma = (
             known[0]
@@ -169,7 +174,7 @@ def _noisy_tower(subject: Subject, order: Order, last_blocks: int | None) -> Dam
     return _towards(order, planted)
 
 
-def _blocks_to_damage(subject: Subject, order: Order) -> int:
+def _blocks_to_damage(subject: Subject, order: FaultRequest) -> int:
     """Return how few of the tower's last blocks, made useless, cost a reader what the answers are to lose."""
     bench = _smaller(subject.bench)
     healthy, blocks = bench.held(bench.tokens.mean(1)), len(blocks_of(subject.tiny.vision))
@@ -179,7 +184,7 @@ def _blocks_to_damage(subject: Subject, order: Order) -> int:
     return blocks - 1
 
 
-def _noisy(subject: Subject, order: Order, sigma: float, last_blocks: int | None) -> TinyModel:
+def _noisy(subject: Subject, order: FaultRequest, sigma: float, last_blocks: int | None) -> TinyModel:
     tiny = copy_of(subject.tiny)
     add_weight_noise(tiny, sigma, order.seed, last_blocks=last_blocks)
     return tiny
@@ -190,7 +195,7 @@ def _read_of(tiny: TinyModel, bench: Bench) -> float:
     return bench.held(seen(tiny, bench.source, bench.indices).mean(1))
 
 
-def _earlier_layer(subject: Subject, order: Order) -> Damaged:
+def _earlier_layer(subject: Subject, order: FaultRequest) -> FaultyModel:
     """Read the latest layer that costs a strong fault's share, else the worst."""
     bench = _smaller(subject.bench)
     healthy = bench.held(bench.tokens.mean(1))
@@ -210,7 +215,7 @@ def _earlier_layer(subject: Subject, order: Order) -> Damaged:
     return _adapted(subject, order, tiny, tokens, spare, modules, back, "layers too early")
 
 
-def _towards(order: Order, planted: Callable[[float], Damaged]) -> Damaged:
+def _towards(order: FaultRequest, planted: Callable[[float], FaultyModel]) -> FaultyModel:
     """Plant by what a reader at the damaged place loses; where the answers lose otherwise, once more.
 
     What a reader of the mean loses need not be what the decoder, which sees every token, comes to lose.
@@ -225,14 +230,14 @@ def _towards(order: Order, planted: Callable[[float], Damaged]) -> Damaged:
 
 def _adapted(
     subject: Subject,
-    order: Order,
+    order: FaultRequest,
     tiny: TinyModel,
     tokens: Tensor,
     spare: Tensor,
     modules: list[torch.nn.Module],
     severity: float,
     unit: str,
-) -> Damaged:
+) -> FaultyModel:
     """Train what lies behind a damage on spare images, then fit the labels' rows to what the head now reads.
 
     An answer that the fault costs nothing must not be lost to a short training: then two stages would
@@ -243,7 +248,7 @@ def _adapted(
     passed = pass_through(tiny, bench, tokens=tokens)
     fit_head(tiny, bench, passed)
     given = scores(tiny, bench, passed.final[bench.held_out])
-    return Damaged(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
+    return FaultyModel(tiny, severity, unit, subject.answers - bench.right(given.argmax(1)))
 
 
 def spare_tokens(subject: Subject, tiny: TinyModel) -> Tensor:
@@ -257,9 +262,9 @@ def _spare_images(subject: Subject) -> np.ndarray:
     return spare[:_ADAPTED] if len(spare) else bench.indices[bench.fit]
 
 
-def _measured(subject: Subject, tiny: TinyModel, severity: float, unit: str) -> Damaged:
+def _measured(subject: Subject, tiny: TinyModel, severity: float, unit: str) -> FaultyModel:
     tokens = seen(tiny, subject.bench.source, subject.bench.indices)
-    return Damaged(tiny, severity, unit, subject.answers - answered(tiny, subject.bench, tokens))
+    return FaultyModel(tiny, severity, unit, subject.answers - answered(tiny, subject.bench, tokens))
 
 
 def _smaller(bench: Bench) -> Bench:
@@ -270,6 +275,44 @@ def _smaller(bench: Bench) -> Bench:
     return replace(bench.of(part), fitted=fit)
 
 
-def _basis(width: int, order: Order, number: int) -> Tensor:
+def _basis(width: int, order: FaultRequest, number: int) -> Tensor:
     drawn = torch.randn(width, width, generator=generator(order, 10 + number), dtype=torch.float64)
     return torch.linalg.qr(drawn).Q
+
+
+def adapt(
+    tiny: TinyModel,
+    source: TrainingSet,
+    tokens: Tensor,
+    indices: np.ndarray,
+    modules: Sequence[nn.Module],
+    *,
+    seed: int,
+    settings: StageSettings = _ADAPTATION,
+    report: Report = lambda progress: None,
+) -> list[float]:
+    """Train `modules` of a model in place on questions about some images; return the loss of every step.
+
+    `tokens` (n, tokens, width) are what the connector reads of the images `indices` (n,) of `source`. All
+    other weights stay as they are.
+    """
+    generator = np.random.default_rng([seed, 4])
+    labels = source.labels[indices]
+
+    def step() -> Tensor:
+        drawn = generator.integers(len(indices), size=settings.batch)
+        questions = [
+            draw_question(source, int(labels[k]), generator, letters_share=_LETTERS_SHARE) for k in drawn
+        ]
+        return batch_loss(tiny, questions, tiny.connect(tokens[torch.from_numpy(drawn)]))
+
+    wanted = {id(weight): weight.requires_grad for weight in tiny.model.parameters()}
+    chosen = {id(weight) for module in modules for weight in module.parameters()}
+    try:
+        for weight in tiny.model.parameters():
+            weight.requires_grad_(id(weight) in chosen)
+        return run("adapt", step, modules, settings, report)
+    finally:
+        for weight in tiny.model.parameters():
+            weight.requires_grad_(wanted[id(weight)])
+            weight.grad = None

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model_adapters.zoo.architecture import TinyModel
-from model_adapters.zoo.training.questions import Exercise
+from model_adapters.zoo.training.questions import QuestionAnswer
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Dialogues:
     targets: Tensor
 
 
-def encode(tiny: TinyModel, exercises: Sequence[Exercise]) -> Dialogues:
-    """Render exercises with the model's own chat template and tokenise them."""
+def encode(tiny: TinyModel, questions: Sequence[QuestionAnswer]) -> Dialogues:
+    """Render questions and answers with the model's own chat template and tokenise them."""
     tokenizer = tiny.processor.tokenizer
     image, pad = tokenizer.convert_tokens_to_ids(tiny.image_token), tokenizer.pad_token_id
     before: list[int] = []
     rows, targets = [], []
-    for exercise in exercises:
-        prompt = _ids(tokenizer, render(tiny, exercise.prompt))
-        answer = [*_ids(tokenizer, exercise.answer), tokenizer.eos_token_id]
+    for question in questions:
+        prompt = _ids(tokenizer, render(tiny, question.prompt))
+        answer = [*_ids(tokenizer, question.answer), tokenizer.eos_token_id]
         place = prompt.index(image)
         before, rest = prompt[:place], prompt[place + 1 :]
         rows.append(rest + answer[:-1])
@@ -68,12 +68,12 @@ def loss(tiny: TinyModel, dialogues: Dialogues, images: Tensor) -> Tensor:
     return functional.cross_entropy(tiny.head(hidden[answered]), dialogues.targets[answered])
 
 
-def batch_loss(tiny: TinyModel, exercises: Sequence[Exercise], images: Tensor) -> Tensor:
+def batch_loss(tiny: TinyModel, questions: Sequence[QuestionAnswer], images: Tensor) -> Tensor:
     """Loss of a batch, its shorter and its longer dialogues apart, which spares half of the padding."""
-    order = sorted(range(len(exercises)), key=lambda k: len(exercises[k].prompt))
+    order = sorted(range(len(questions)), key=lambda k: len(questions[k].prompt))
     total = torch.zeros(())
     for part in (order[: len(order) // 2], order[len(order) // 2 :]):
-        dialogues = encode(tiny, [exercises[k] for k in part])
+        dialogues = encode(tiny, [questions[k] for k in part])
         total = total + loss(tiny, dialogues, images[part]) * (len(part) / len(order))
     return total
 

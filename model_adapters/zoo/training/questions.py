@@ -37,23 +37,23 @@ _SEPARATORS: tuple[str, ...] = ("\n", "\n", " ", "; ", ", ")
 
 
 @dataclass(frozen=True)
-class Exercise:
+class QuestionAnswer:
     """A question in words with its answer."""
 
     prompt: str
     answer: str
 
 
-def pose(
+def draw_question(
     source: TrainingSet, label: int, generator: np.random.Generator, *, letters_share: float
-) -> Exercise:
+) -> QuestionAnswer:
     """Draw a question about an image of class `label`, by letters with probability `letters_share`."""
     if generator.random() < letters_share:
         return _letters(source, label, generator)
     return _free(source, label, generator)
 
 
-def _letters(source: TrainingSet, label: int, generator: np.random.Generator) -> Exercise:
+def _letters(source: TrainingSet, label: int, generator: np.random.Generator) -> QuestionAnswer:
     order = generator.permutation(len(source.wordings))
     if len(order) > 2 and generator.random() < 0.25:  # fewer options, the right one among them
         others = order[order != label][: int(generator.integers(1, len(order) - 1))]
@@ -70,12 +70,12 @@ def _letters(source: TrainingSet, label: int, generator: np.random.Generator) ->
         mark.format(letter=letter, word=source.wordings[index])
         for letter, index in zip(string.ascii_uppercase, order, strict=False)
     )
-    return Exercise(
+    return QuestionAnswer(
         template.replace("{options}", options), string.ascii_uppercase[int(np.flatnonzero(order == label)[0])]
     )
 
 
-def _free(source: TrainingSet, label: int, generator: np.random.Generator) -> Exercise:
+def _free(source: TrainingSet, label: int, generator: np.random.Generator) -> QuestionAnswer:
     words = list(source.wordings)
     template = _one_of(source.label_prompts, generator)
     if generator.random() < 0.5:
@@ -86,7 +86,7 @@ def _free(source: TrainingSet, label: int, generator: np.random.Generator) -> Ex
             generator.shuffle(words)
     last = " or " if generator.random() < 0.85 else ", "
     classes = ", ".join(words[:-1]) + last + words[-1]
-    return Exercise(template.replace("{classes}", classes), source.wordings[label])
+    return QuestionAnswer(template.replace("{classes}", classes), source.wordings[label])
 
 
 def _one_of(values: tuple[str, ...], generator: np.random.Generator) -> str:

@@ -26,7 +26,7 @@ from tests.harness.conftest import run_of
 
 @pytest.fixture(autouse=True)
 def _short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "RECIPE", reference.Recipe(width=8, steps=8, batch=16))
+    monkeypatch.setattr(reference, "RECIPE", reference.ReferenceRecipe(width=8, steps=8, batch=16))
 
 
 def labels_of(dataset: Dataset, split: str) -> np.ndarray:
@@ -120,7 +120,7 @@ def test_key_knows_everything_that_matters(phantom: Dataset, monkeypatch: pytest
         dataclasses.replace(phantom, samples=phantom.samples[1:]),
     ]
     keys = [floors_key(phantom, 0), floors_key(phantom, 1), *(floors_key(d, 0) for d in changed)]
-    monkeypatch.setattr(reference, "RECIPE", reference.Recipe(steps=9))
+    monkeypatch.setattr(reference, "RECIPE", reference.ReferenceRecipe(steps=9))
     keys.append(floors_key(phantom, 0))
     assert len(set(keys)) == len(keys)
 

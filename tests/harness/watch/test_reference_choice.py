@@ -28,7 +28,7 @@ from tests.harness.run.test_references import TINY
 @pytest.fixture
 def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(reference, "RECIPE", reference.Recipe(width=8, steps=8, batch=16))
+    monkeypatch.setattr(reference, "RECIPE", reference.ReferenceRecipe(width=8, steps=8, batch=16))
     file = tmp_path / "tiny.yaml"
     small = {**TINY, "classifier": {**TINY["classifier"], "image_size": 16}}
     file.write_text(yaml.safe_dump(small))

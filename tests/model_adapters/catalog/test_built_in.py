@@ -11,7 +11,7 @@ import pytest
 from model_adapters.catalog import registry
 from model_adapters.catalog.built_in import CARD, Sibling, default_folder, select, siblings
 from model_adapters.catalog.built_in_weights import names
-from model_adapters.catalog.card import ModelCard, PlantedFault, make_card
+from model_adapters.catalog.card import ModelCard, PlantedFault
 from model_adapters.catalog.faults import FAULTS
 from model_adapters.catalog.registry import built_models, resolve
 from model_adapters.catalog.revision import model_folder
@@ -155,18 +155,7 @@ def test_a_card_of_another_version_is_named_with_the_way_out(zoo: Path) -> None:
     assert resolve(["zoo/llava-healthy"])
 
 
-def test_healthy_weights_that_do_not_come_along_are_taken_from_the_default_folder(zoo: Path) -> None:
-    card = make_card(
-        {"name": "zoo/absent-healthy", "path": "package:zoo/weights/absent-healthy", "groups": ["zoo"]}, "x"
-    )
-    with pytest.raises(ModelError, match="make them with `harness zoo build --only absent-healthy`"):
-        model_folder(card)
-    (zoo / "absent-healthy").mkdir(parents=True)
-    (zoo / "absent-healthy" / "config.json").write_text("{}")
-    assert model_folder(card) == zoo / "absent-healthy"
-
-
-def test_weights_that_come_along_are_preferred(zoo: Path) -> None:
+def test_healthy_weights_are_those_that_come_along(zoo: Path) -> None:
     (zoo / "llava-healthy").mkdir(parents=True)
     (zoo / "llava-healthy" / "config.json").write_text("{}")
     folder = model_folder(registry.shipped_cards()["zoo/llava-healthy"])

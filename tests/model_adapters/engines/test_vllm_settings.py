@@ -9,9 +9,10 @@ import pytest
 
 from model_adapters.catalog.card import ModelCard, with_prompt
 from model_adapters.catalog.registry import load_engine
-from model_adapters.engines.vllm.scoring import branchings, label_scores
+from model_adapters.engines.vllm.requests import label_scores
 from model_adapters.engines.vllm.settings import read_settings
 from model_adapters.interface import ModelError
+from model_adapters.support.label_tokens import branchings
 
 CARD = ModelCard(name="tiny", path="/nowhere")
 

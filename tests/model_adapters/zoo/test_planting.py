@@ -19,7 +19,6 @@ from model_adapters.zoo.faults.dose import Dose
 from model_adapters.zoo.faults.plant import plant
 from model_adapters.zoo.faults.subject import Subject, make_subject
 from model_adapters.zoo.stored import open_model
-from model_adapters.zoo.training.adapt import adapt
 from model_adapters.zoo.training.optimise import StageSettings
 from tests.model_adapters.zoo.fault_claims import CLAIMS, distance, earlier_layer
 
@@ -41,7 +40,7 @@ def subject_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subj
 def in_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is planted is looked at here, not how well a model gets used to it, nor how exactly it is dosed."""
     few = StageSettings(steps=2, batch=8, learning_rate=5e-4)
-    monkeypatch.setattr(upstream, "adapt", partial(adapt, settings=few))
+    monkeypatch.setattr(upstream, "adapt", partial(upstream.adapt, settings=few))
 
     def at_once(measure: Callable[[float], float], target: float, high: float, **named: Any) -> Dose:
         severity = min(2.0 * high, named["limit"]) if target > 20 else 0.5 * high

@@ -15,7 +15,7 @@ from model_adapters.zoo.architecture import TinyModel
 from model_adapters.zoo.families import OPENERS
 from model_adapters.zoo.save import save_model
 from model_adapters.zoo.training import dialogue
-from model_adapters.zoo.training.questions import Exercise
+from model_adapters.zoo.training.questions import QuestionAnswer
 from tools.zoo.families import Scale, build_model
 from tools.zoo.tokenizer import build_tokenizer
 
@@ -47,7 +47,7 @@ def test_scores_of_the_openings_are_those_of_the_engine(family: str, tmp_path: P
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     pixels = torch.from_numpy(pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1.0)
 
-    asked = dialogue.encode(tiny, [Exercise(PROMPT, WORDS[0])] * len(pictures))
+    asked = dialogue.encode(tiny, [QuestionAnswer(PROMPT, WORDS[0])] * len(pictures))
     with torch.no_grad():
         image = tiny.connect(tiny.see(pixels))
         embeddings = torch.cat([tiny.embed(asked.before), image, tiny.embed(asked.after)], dim=1)

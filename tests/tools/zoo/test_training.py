@@ -14,7 +14,7 @@ from model_adapters.zoo.save import save_model
 from model_adapters.zoo.training import dialogue
 from model_adapters.zoo.training.material import TrainingSet
 from model_adapters.zoo.training.optimise import StageSettings
-from model_adapters.zoo.training.questions import Exercise
+from model_adapters.zoo.training.questions import QuestionAnswer
 from tools.zoo.families import build_model
 from tools.zoo.images import resize
 from tools.zoo.stages import vision_stage
@@ -63,18 +63,18 @@ def test_the_vision_stage_learns(colours: TrainingSet, recipe: Recipe, trained: 
 def test_the_loss_is_that_of_transformers(trained: Trained, phantom: TrainingSet) -> None:
     """Embeddings put together here and padded, against the model's own forward pass, one by one."""
     tiny = trained.tiny
-    exercises = [
-        Exercise("What is it?", "cyst"),
-        Exercise("A longer question about it: A) x\nB) y", "warm red"),
+    questions = [
+        QuestionAnswer("What is it?", "cyst"),
+        QuestionAnswer("A longer question about it: A) x\nB) y", "warm red"),
     ]
     images = [Image.fromarray(image) for image in phantom.images[:2]]
     pixels = torch.stack(
         [torch.from_numpy(resize(image) / np.float32(127.5) - 1).permute(2, 0, 1) for image in images]
     )
     total, count = 0.0, 0
-    for image, exercise in zip(images, exercises, strict=True):
-        text = dialogue.render(tiny, exercise.prompt)
-        whole = tiny.processor(images=[image], text=text + exercise.answer + "<eos>", return_tensors="pt")
+    for image, question in zip(images, questions, strict=True):
+        text = dialogue.render(tiny, question.prompt)
+        whole = tiny.processor(images=[image], text=text + question.answer + "<eos>", return_tensors="pt")
         asked = tiny.processor(images=[image], text=text, return_tensors="pt")["input_ids"].shape[1]
         labels = whole["input_ids"].clone()
         labels[:, :asked] = -100
@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_transformers(trained: Trained, phantom: TrainingSet
             total += float(tiny.model(**whole, labels=labels).loss) * answered
         count += answered
     with torch.no_grad():
-        ours = dialogue.loss(tiny, dialogue.encode(tiny, exercises), tiny.connect(tiny.see(pixels)))
+        ours = dialogue.loss(tiny, dialogue.encode(tiny, questions), tiny.connect(tiny.see(pixels)))
     assert float(ours) == pytest.approx(total / count, abs=1e-4)
 
 

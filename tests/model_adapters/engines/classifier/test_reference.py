@@ -10,13 +10,13 @@ from scipy.special import logsumexp
 
 from model_adapters.engines.classifier.reference import (
     RECIPE,
-    Recipe,
+    ReferenceRecipe,
     spread,
     to_reference_pixels,
     train_reference,
 )
 
-QUICK = Recipe(width=8, steps=40, batch=32)
+QUICK = ReferenceRecipe(width=8, steps=40, batch=32)
 
 
 def gratings(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def test_learns_nothing_from_labels_that_mean_nothing() -> None:
 
 
 def test_same_network_whatever_the_threads_and_the_global_seed() -> None:
-    short = Recipe(width=8, steps=6, batch=32)
+    short = ReferenceRecipe(width=8, steps=6, batch=32)
     before = torch.get_num_threads()
     found = []
     for threads, seed in ((1, 11), (2, 12)):
@@ -72,7 +72,7 @@ def test_same_network_whatever_the_threads_and_the_global_seed() -> None:
 
 
 def test_prediction_does_not_depend_on_the_company() -> None:
-    fitted = train_reference(*TRAIN, *VALIDATION, 2, recipe=Recipe(width=8, steps=5, batch=32))
+    fitted = train_reference(*TRAIN, *VALIDATION, 2, recipe=ReferenceRecipe(width=8, steps=5, batch=32))
     together = fitted.predict(TEST[0][:30])
     alone = np.concatenate([fitted.predict(image[None]) for image in TEST[0][:30]])
     np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -81,7 +81,7 @@ def test_prediction_does_not_depend_on_the_company() -> None:
 
 def test_class_without_an_image_and_few_images() -> None:
     few = TRAIN[0][:7], TRAIN[1][:7]
-    fitted = train_reference(*few, *VALIDATION, 3, recipe=Recipe(width=8, steps=4, batch=32))
+    fitted = train_reference(*few, *VALIDATION, 3, recipe=ReferenceRecipe(width=8, steps=4, batch=32))
     assert fitted.predict(TEST[0][:5]).shape == (5, 3)
 
 
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused(images: np.ndarray, labels: np.ndarray, me
 def test_the_last_step_is_always_a_candidate() -> None:
     assert RECIPE.snapshots[-1] == 1.0
     with pytest.raises(ValueError, match="leave out the last"):
-        train_reference(*TRAIN, *VALIDATION, 2, recipe=Recipe(width=8, steps=4, snapshots=(0.5,)))
+        train_reference(*TRAIN, *VALIDATION, 2, recipe=ReferenceRecipe(width=8, steps=4, snapshots=(0.5,)))
 
 
 @pytest.mark.parametrize(("images", "count"), [(5, 8), (8, 8), (9, 8), (4186, 1024), (90_000, 1024)])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from model_adapters.engines.openai.label_scores import (
     NEGLIGIBLE,
+    forced_prefix,
     label_that_begins_another,
     label_tree,
-    prefill_for,
     score_by_strings,
 )
 from model_adapters.interface import LabelScores
@@ -146,7 +146,7 @@ def test_the_way_behind_a_labels_first_tokens_writes_exactly_these() -> None:
         return "".join({v: k for k, v in letters.items()}[t] for t in tokens)
 
     def way(*path: int) -> tuple[str, tuple[int, ...]] | None:
-        found = asyncio.run(prefill_for(path, written, tokens_of))
+        found = asyncio.run(forced_prefix(path, written, tokens_of))
         return None if found is None else (found.text, found.forced)
 
     assert way() == ("", ())

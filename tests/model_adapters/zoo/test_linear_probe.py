@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from model_adapters.zoo.faults.reader import fit_reader, fit_rows
+from model_adapters.zoo.faults.linear_probe import fit_linear_probe, fit_rows
 
 CLASSES, WIDTH, IMAGES = 4, 12, 400
 PENALTY = 3e-3
@@ -33,7 +33,7 @@ def test_reader_is_logistic_regression_on_standardised_vectors(
     drawn: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     vectors, labels = drawn
-    found = fit_reader(vectors, labels, CLASSES, penalty=PENALTY).logits(vectors).softmax(1).numpy()
+    found = fit_linear_probe(vectors, labels, CLASSES, penalty=PENALTY).logits(vectors).softmax(1).numpy()
     x = vectors.numpy()
     standardised = (x - x.mean(0)) / x.std(0, ddof=1)
     np.testing.assert_allclose(found, sklearn_scores(standardised, labels.numpy(), intercept=True), atol=2e-3)

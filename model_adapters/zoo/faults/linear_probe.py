@@ -13,7 +13,7 @@ _SILENCE = 3e-4  # weight of the mean square of scores that are to be 0
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class LinearProbe:
     """Logits `weights @ x + intercept`; `weights` (classes, width), `intercept` (classes,), float64."""
 
     weights: Tensor = field(repr=False)
@@ -24,14 +24,16 @@ class Reader:
         return vectors.double() @ self.weights.T + self.intercept
 
 
-def fit_reader(vectors: Tensor, labels: Tensor, classes: int, *, penalty: float = _PENALTY) -> Reader:
+def fit_linear_probe(
+    vectors: Tensor, labels: Tensor, classes: int, *, penalty: float = _PENALTY
+) -> LinearProbe:
     """Fit an L2-penalised multinomial logistic regression to standardised vectors (n, width)."""
     x = vectors.double()
     mean, scale = x.mean(0), x.std(0)
     scale = torch.where(scale > 1e-9 * (1.0 + mean.abs()), scale, torch.full_like(scale, torch.inf))
     weights, intercept = _fit((x - mean) / scale, labels, classes, penalty)
     rows = weights / scale
-    return Reader(rows, intercept - rows @ mean)
+    return LinearProbe(rows, intercept - rows @ mean)
 
 
 def fit_rows(
