@@ -105,9 +105,9 @@ def evaluate(
         <TaskResult zoo/llava-healthy on phantom-200: partial, accuracy 100.0 (84-100)>
         >>> results.accuracy.n
         20
-        >>> harness.evaluate("phantom-200", "zoo/llava-healthy", limt=20)
+        >>> harness.evaluate("phantom-200", "zoo/llava-healthy", limits=20)
         Traceback (most recent call last):
-        TypeError: harness.evaluate has no option `limt`; did you mean `limit`?
+        TypeError: harness.evaluate has no option `limits`; did you mean `limit`?
     """
     words = dict(locals())
     del words["unknown"]

@@ -87,7 +87,7 @@ def test_what_came_by_a_group_and_cannot_run_is_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"limt": 3}, TypeError, "harness.evaluate has no option `limt`; did you mean `limit`?"),
+        ({"limits": 3}, TypeError, "harness.evaluate has no option `limits`; did you mean `limit`?"),
         ({"no_probe": True}, TypeError, "harness.evaluate has no option `no_probe`; did you mean `probe`?"),
         ({"limit": 0}, ValueError, "limit: Input should be greater than or equal to 1 (it is 0)"),
         ({"limit": "few"}, ValueError, "limit: Input should be a valid integer"),

@@ -91,8 +91,8 @@ def test_a_folder_that_is_no_package_hides_nothing(tmp_path: Path) -> None:
 def test_an_unknown_attribute_is_an_ordinary_error() -> None:
     import harness
 
-    with pytest.raises(AttributeError, match="'harness' has no attribute 'evalute'"):
-        harness.evalute  # noqa: B018
+    with pytest.raises(AttributeError, match="'harness' has no attribute 'evaluates'"):
+        harness.evaluates  # noqa: B018
 
 
 def test_the_model_of_lm_eval_says_it_too(tmp_path: Path) -> None:
