@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from leaderboard.record.base import Part
 from leaderboard.record.one_line import printable, short
 from leaderboard.record.plain_file import read_plain
 from leaderboard.record.record import Record, RecordError
@@ -38,11 +39,7 @@ _Word = Annotated[str, Field(max_length=200)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Rerun(_Strict):
+class Rerun(Part):
     """What came out when the keeper ran the entry again.
 
     `agreement` is the share of test images with the same answer, `accuracy` that of the second run,
@@ -59,7 +56,7 @@ class Rerun(_Strict):
     largest_probe_difference: _Share | None
 
 
-class Entry(_Strict):
+class Entry(Part):
     """What was checked of an entry, and by which files.
 
     `state` is "rerun" once the keeper ran the model again and got the same answers. `declared` names the

@@ -18,11 +18,11 @@ HEAD = "vision_head.safetensors"  # the linear head of a tuned vision encoder
 TUNED = "tuning.json"  # written last: a folder that has it is finished
 
 
-class _Strict(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Look(_Strict):
+class Look(_Part):
     """What the validation images said after a number of steps; the log-loss in nats."""
 
     step: int
@@ -30,7 +30,7 @@ class Look(_Strict):
     log_loss: float
 
 
-class TunedImages(_Strict):
+class TunedImages(_Part):
     """The half of a task's training images that tuning may use, in order; `used` of them were.
 
     Groups and pixel hashes say of any other image whether it must not be probed: see `Dataset`.
@@ -43,7 +43,7 @@ class TunedImages(_Strict):
     pixel_hashes: tuple[str, ...]
 
 
-class TunedModel(_Strict):
+class TunedModel(_Part):
     """The content of `tuning.json`. `key` stands for all that decides the weights.
 
     `kept` is the step whose weights are kept: the best of `looks`, the one before the first step aside.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,17 @@ from filelock import FileLock
 from harness.data.dataset import Dataset
 from harness.data.sources import load_dataset
 from tasks.catalog import load
+from tests.harness import command_line
 
 RUN = ["--tasks", "phantom-200", "--models", "zoo/llava-healthy"]
 
 
 def harness(
-    *arguments: str, folder: Path, timeout: float = 300, **environment: str
+    *arguments: str, folder: Path, timeout: float = 300, alone: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder as a user would, and return what it said."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    """Run the command line in a folder as a user would, and return what it said; see `command_line.run`."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
+    return command_line.run(arguments, folder, variables, timeout, alone=alone)
 
 
 def comparable(record: dict[str, Any]) -> dict[str, Any]:

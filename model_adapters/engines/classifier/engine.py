@@ -17,14 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from model_adapters.catalog.card import ClassifierSettings, ModelCard, make_card
-from model_adapters.catalog.classifier_identity import (
+from model_adapters.catalog.revision import (
     classifier_revision,
     classifier_settings,
     pretrained_folder,
     pretrained_revision,
 )
 from model_adapters.engines.classifier.architectures import Classifier, build
-from model_adapters.engines.classifier.recipe import RECIPE_ARGUMENTS, SETTINGS_ARGUMENTS, Recipe, make_recipe
+from model_adapters.engines.classifier.recipe import (
+    RECIPE_ARGUMENTS,
+    SETTINGS_ARGUMENTS,
+    ClassifierRecipe,
+    make_recipe,
+)
 from model_adapters.engines.classifier.stored import stored_or_trained
 from model_adapters.engines.classifier.training import Trained, standardise, to_pixels, train
 from model_adapters.engines.transformers.load import placement
@@ -90,7 +95,7 @@ class ImageClassifierEngine:
     def __init__(
         self,
         card: ModelCard,
-        recipe: Recipe,
+        recipe: ClassifierRecipe,
         *,
         device: torch.device,
         revision: str,

@@ -29,7 +29,7 @@ RECIPE_ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassifierRecipe:
     """How a classifier is trained; `steps` bounds the time whatever the number of images.
 
     AdamW with a linear warm-up and a cosine to 0, gradients clipped, label smoothing, and pictures that are
@@ -70,7 +70,7 @@ class Recipe:
         return self.steps if self.epochs is None else self.epochs * -(-images // self.batch)
 
 
-def make_recipe(settings: ClassifierSettings, arguments: Mapping[str, str], name: str) -> Recipe:
+def make_recipe(settings: ClassifierSettings, arguments: Mapping[str, str], name: str) -> ClassifierRecipe:
     """Return the recipe of a classifier; `arguments` are the recipe's among those of the engine, as strings.
 
     Raises:
@@ -80,7 +80,7 @@ def make_recipe(settings: ClassifierSettings, arguments: Mapping[str, str], name
     numbers = {key: _number(key, value, name) for key, value in arguments.items()}
     if "steps" in numbers and "epochs" in numbers:
         raise ModelError(f"{name}: model arguments 'steps' and 'epochs' exclude each other")
-    return dataclasses.replace(Recipe(learning_rate=rate), **numbers)
+    return dataclasses.replace(ClassifierRecipe(learning_rate=rate), **numbers)
 
 
 def _number(key: str, value: str, name: str) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_adapters.engines.classifier.architectures import Classifier
-from model_adapters.engines.classifier.recipe import Recipe
+from model_adapters.engines.classifier.recipe import ClassifierRecipe
 from model_adapters.interface import LabelledImages, ModelError, TrainingImages
 from model_adapters.support.training import (
     augment,
@@ -78,7 +78,7 @@ def standardise(images: NDArray[np.uint8], mean: tuple[float, ...], deviation: t
 def train(
     build: Callable[[], Classifier],
     images: TrainingImages,
-    recipe: Recipe,
+    recipe: ClassifierRecipe,
     *,
     side: int,
     seed: int,
@@ -86,7 +86,7 @@ def train(
     progress: Progress,
     watch: Watch | None = None,
 ) -> Trained:
-    """Train a classifier by a recipe; see `Recipe`. On the CPU the same arguments give the same weights.
+    """Train a classifier by a recipe; see `ClassifierRecipe`. On the CPU the same arguments give the same weights.
 
     Args:
         build: makes the network before its first step.
@@ -129,7 +129,7 @@ def train(
 
 
 def _read(
-    images: TrainingImages, recipe: Recipe, side: int, generator: torch.Generator
+    images: TrainingImages, recipe: ClassifierRecipe, side: int, generator: torch.Generator
 ) -> tuple[Pixels, Pixels]:
     for split, labelled, needed in (("train", images.train, 2), ("validation", images.validation, 1)):
         if len(labelled) < needed:  # batch norms see no variance in a single picture
@@ -161,7 +161,7 @@ def _moments(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float,
 def _snapshots(
     classifier: Classifier,
     data: Pixels,
-    recipe: Recipe,
+    recipe: ClassifierRecipe,
     generator: torch.Generator,
     inputs: Callable[[NDArray[np.uint8]], Tensor],
     progress: Progress,
@@ -210,7 +210,7 @@ def _evaluate(
     validation: Pixels,
     inputs: Callable[[NDArray[np.uint8]], Tensor],
     step: int,
-    recipe: Recipe,
+    recipe: ClassifierRecipe,
 ) -> Evaluation:
     parts = [classifier(inputs(part)) for part in _parts(validation.images)]
     scores = torch.cat(parts).double().cpu().numpy()

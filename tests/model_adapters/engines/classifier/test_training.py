@@ -12,7 +12,7 @@ import torch
 
 from model_adapters.catalog.card import ClassifierSettings
 from model_adapters.engines.classifier.architectures import Classifier, build
-from model_adapters.engines.classifier.recipe import Recipe
+from model_adapters.engines.classifier.recipe import ClassifierRecipe
 from model_adapters.engines.classifier.training import Trained, standardise, to_pixels, train
 from model_adapters.interface import LabelledImages, TrainingImages
 from model_adapters.support.weights_hash import weights_hash
@@ -30,7 +30,7 @@ from tests.model_adapters.engines.classifier.images import (
 
 CLASSES = tuple(COLOURS)
 LABELS = [0, 1, 2] * 7
-RECIPE = Recipe(learning_rate=0.003, steps=24, batch=8, evaluations=6, patience=6, measured=16)
+RECIPE = ClassifierRecipe(learning_rate=0.003, steps=24, batch=8, evaluations=6, patience=6, measured=16)
 CPU = torch.device("cpu")
 CONTRADICTING = replace(images_of([0, 1, 2] * 4, 2), labels=np.array([1, 2, 0] * 4))
 
@@ -40,7 +40,7 @@ def network(kind: str = "resnet") -> Classifier:
     return build(settings, 3, "test", seed=0, device=CPU)
 
 
-def run(images: TrainingImages, recipe: Recipe, seed: int = 0, **more: object) -> Trained:
+def run(images: TrainingImages, recipe: ClassifierRecipe, seed: int = 0, **more: object) -> Trained:
     given = {"progress": lambda steps: None, **more}
     return train(network, images, recipe, side=32, seed=seed, device=CPU, **given)  # type: ignore[arg-type]
 
