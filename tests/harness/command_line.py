@@ -5,12 +5,15 @@ A process imports them and waits; each command is run by a fork of it, and impor
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,6 +81,7 @@ def _waiting(environment: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
 def _wait_for_commands() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
+    gc.freeze()
     for line in sys.stdin:
         if os.fork() == 0:
             _become(**json.loads(line))
@@ -97,7 +101,19 @@ def _become(
     from harness.cli import main
 
     sys.argv = [str(Path(sys.modules["harness"].__file__ or "").parent / "__main__.py"), *arguments]
-    main()
+    status = 1
+    try:
+        main()
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else 0
+    except BaseException:  # noqa: BLE001 - Python itself says so and ends with 1
+        traceback.print_exc()
+    finally:
+        # As Python ends, save that it would take every library apart, object by object.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":
