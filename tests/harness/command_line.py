@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import Any
 
 LIBRARIES = (
     "accelerate",
@@ -29,10 +30,16 @@ LIBRARIES = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.llava.modeling_llava",
 )
-# What a test may change from one command to the next: it is read when a command runs, not when Python starts.
-LATE = ("HARNESS_", "PYTEST_")
+# What may differ from one command to the next: it is read when a command runs, not when Python or a library starts.
+LATE = ("HARNESS_", "PYTEST_", "TORCHINDUCTOR_")
 
 _one_at_a_time = Lock()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    process: subprocess.Popen[str]
+    started: dict[str, str]  # under these variables
 
 
 def run(
@@ -48,8 +55,8 @@ def run(
     It gets a process from scratch where it is to be `alone`, or where a variable differs that Python or a library
     reads when it starts.
     """
-    started = _startup(os.environ)
-    if alone or sys.platform != "linux" or _startup(environment) != started:
+    waiting = None if alone or sys.platform != "linux" else _waiting()
+    if waiting is None or _startup(environment) != waiting.started:
         command = [sys.executable, "-m", "harness", *arguments]
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
@@ -57,25 +64,24 @@ def run(
     with _one_at_a_time, TemporaryDirectory() as place:
         said = [str(Path(place) / name) for name in ("stdout", "stderr")]
         asked = {"arguments": arguments, "folder": str(folder), "environment": environment, "said": said}
-        waiting = _waiting(started)
-        print(json.dumps({**asked, "seconds": int(timeout)}), file=waiting.stdin, flush=True)
-        status = int(waiting.stdout.readline())
+        print(json.dumps({**asked, "seconds": int(timeout)}), file=waiting.process.stdin, flush=True)
+        status = int(waiting.process.stdout.readline())
         texts = [Path(file).read_text(encoding="utf-8") for file in said]
     return subprocess.CompletedProcess(["harness", *arguments], status, *texts)
 
 
-def _startup(environment: Any) -> frozenset[tuple[str, str]]:
-    return frozenset(item for item in environment.items() if not item[0].startswith(LATE))
+def _startup(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that count when a process starts."""
+    return {name: value for name, value in environment.items() if not name.startswith(LATE)}
 
 
 @cache
-def _waiting(environment: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
-    """Return the process that waits for commands under these variables; it ends with this one."""
+def _waiting() -> _Waiting:
+    """Return the process that waits for commands; it ends with this one."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "tests.harness.command_line"]
-    return subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], env=dict(environment), stdin=pipe, stdout=pipe, text=True
-    )
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=pipe, stdout=pipe, text=True)
+    return _Waiting(process, _startup(os.environ))
 
 
 def _wait_for_commands() -> None:
