@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models run many times faster so
+    os.environ["NO_COLOR"] = "1"
     folder = TemporaryDirectory(prefix="modules-")
     os.environ["HF_MODULES_CACHE"] = folder.name
     config.add_cleanup(folder.cleanup)

@@ -44,7 +44,6 @@ def entries(folder: Path) -> list[Path]:
     )
 
 
-@pytest.mark.xfail(reason="being put in order")
 def test_folders_can_be_taken_in_at_a_glance():
     found = {folder: len(entries(folder)) for folder in folders(*ROOMS, "tools", "tests")}
     assert {str(folder): count for folder, count in found.items() if count > ENTRIES} == {}
@@ -56,7 +55,6 @@ def test_files_have_one_subject():
     assert {file: length for file, length in lengths.items() if length > LINES} == {}
 
 
-@pytest.mark.xfail(reason="being put in order")
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_class_has_a_name_of_its_own_in_its_room(room):
     places: dict[str, list[str]] = defaultdict(list)

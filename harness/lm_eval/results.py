@@ -93,7 +93,7 @@ def lm_eval_results(results: Sequence[FiledResult]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _AnsweredTask:
     """One of lm-eval's tasks: which test images were answered rightly, and in free text which not at all."""
 
     record: Record
@@ -130,15 +130,15 @@ def _read(folder: Path) -> FiledResult:
     return FiledResult(folder, record, tuple(line for line in lines if line.split == "test"))
 
 
-def _rows(result: FiledResult) -> dict[str, _Row]:
+def _rows(result: FiledResult) -> dict[str, _AnsweredTask]:
     name, test, rows = result.record.task.name, result.test, {}
     if any(line.scores is not None for line in test):
         correct = tuple(best(line.scores) == line.label for line in test)
-        rows[name] = _Row(result.record, correct, None)
+        rows[name] = _AnsweredTask(result.record, correct, None)
     if any(line.generated_outcome is not None for line in test):
         correct = tuple(line.generated_outcome == "correct" for line in test)
         unread = tuple(line.generated_outcome == "no_answer" for line in test)
-        rows[f"{name}{GENERATE}"] = _Row(result.record, correct, unread)
+        rows[f"{name}{GENERATE}"] = _AnsweredTask(result.record, correct, unread)
     return rows
 
 

@@ -9,11 +9,10 @@ from importlib.util import find_spec
 
 from harness.plan.options import EvalOptions
 from model_adapters.catalog.card import ModelCard
-from model_adapters.catalog.classifier_identity import pretrained_folder
 from model_adapters.catalog.hub import hub_reachable, may_read_gated, weights_cached
 from model_adapters.catalog.registry import ENGINES, Selected, engine_names, packaged_engine
 from model_adapters.catalog.requirements import missing_requirements
-from model_adapters.catalog.revision import model_folder
+from model_adapters.catalog.revision import model_folder, pretrained_folder
 from model_adapters.interface import ModelError
 from model_adapters.support.device_memory import DeviceMemory, device_memory
 

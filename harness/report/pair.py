@@ -19,7 +19,7 @@ FAMILY = "report"
 
 
 @dataclass(frozen=True)
-class Row:
+class ValueRow:
     """One line of the summary: two values as text, and their difference with its test where there is one."""
 
     key: str
@@ -58,7 +58,7 @@ class Comparison:
     or empty then. `only_first` are images that only the first got right, those it was surest of first.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ValueRow, ...]
     reason: str | None
     contrast: Contrast | None
     counts: Counts | None
@@ -106,17 +106,17 @@ def compare(first: Result, second: Result) -> Comparison:
 
 def _apart(first: Result, second: Result, reason: str) -> Comparison:
     accuracies = [r.answers.accuracy if r.answers else None for r in (first.record, second.record)]
-    accuracy = Row("accuracy", "Accuracy", *map(interval, accuracies))
+    accuracy = ValueRow("accuracy", "Accuracy", *map(interval, accuracies))
     return Comparison((accuracy, *_rows(first.record, second.record)), reason, None, None, (), ())
 
 
-def _contrast_row(found: Contrast) -> Row:
+def _contrast_row(found: Contrast) -> ValueRow:
     difference, p = _difference(Paired(found.value, found.low, found.high, found.p, found.test))
     first, second = interval(found.first_value), interval(found.second_value)
-    return Row("accuracy", "Accuracy (headline)", first, second, difference, p)
+    return ValueRow("accuracy", "Accuracy (headline)", first, second, difference, p)
 
 
-def _text_rows(pairs: Sequence[tuple[SampleLine, SampleLine]]) -> tuple[Row, ...]:
+def _text_rows(pairs: Sequence[tuple[SampleLine, SampleLine]]) -> tuple[ValueRow, ...]:
     """Compare what was written, where both wrote about every image."""
     if any(line.generated_outcome is None for pair in pairs for line in pair):
         return ()
@@ -127,7 +127,7 @@ def _text_rows(pairs: Sequence[tuple[SampleLine, SampleLine]]) -> tuple[Row, ...
     found = paired_difference(right[0], right[1], [line.group for line, _ in pairs])
     difference, p = _difference(found)
     first, second = (percent(float(side.mean())) for side in right)
-    return (Row("text", "Free text, read strictly", first, second, difference, p),)
+    return (ValueRow("text", "Free text, read strictly", first, second, difference, p),)
 
 
 def _difference(found: Paired) -> tuple[str, str]:
@@ -135,9 +135,9 @@ def _difference(found: Paired) -> tuple[str, str]:
     return size, f"{p_value(found.p)} ({'McNemar' if found.test == MCNEMAR else 'bootstrap'})"
 
 
-def _rows(first: Record, second: Record) -> tuple[Row, ...]:
+def _rows(first: Record, second: Record) -> tuple[ValueRow, ...]:
     """Return what is shown of both without a test."""
-    return tuple(Row(key, name, value(first), value(second)) for key, (name, value) in _VALUES.items())
+    return tuple(ValueRow(key, name, value(first), value(second)) for key, (name, value) in _VALUES.items())
 
 
 def _of_answers(name: str) -> Callable[[Record], str]:

@@ -33,7 +33,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ConfusionCell:
     """One cell of the confusion matrix: images, their share of the true class, and whether it is the right one."""
 
     count: int
@@ -93,7 +93,7 @@ def picks(record: Record) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def confusion(record: Record) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+def confusion(record: Record) -> tuple[tuple[str, tuple[ConfusionCell, ...]], ...]:
     """Return a row of cells for each true class; the last cell counts the images that got no class."""
     if record.answers is None or record.answers.confusion is None:
         return ()
@@ -101,7 +101,7 @@ def confusion(record: Record) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
     for true, counts in enumerate(record.answers.confusion):
         total = sum(counts)
         cells = tuple(
-            Cell(count, count / total if total else 0.0, predicted == true)
+            ConfusionCell(count, count / total if total else 0.0, predicted == true)
             for predicted, count in enumerate(counts)
         )
         rows.append((class_name(record, true), cells))

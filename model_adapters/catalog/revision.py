@@ -8,11 +8,13 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from model_adapters.catalog.card import ModelCard
+from model_adapters.catalog.card import ClassifierSettings, ModelCard
 from model_adapters.catalog.hub import hub_commit
 from model_adapters.interface import ModelError
 from tasks.files import cache_folder, json_hash, read_kept, write_atomically
 
+RECIPE_VERSION = 1  # of image classifiers; raised with every change that can change a prediction
+_RECIPE_DIGITS = 12
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".tiktoken")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -64,8 +66,6 @@ def base_revision(card: ModelCard, *, offline: bool = False) -> str:
         ModelError: the folder is missing, or the commit cannot be found out.
     """
     if card.classifier is not None:
-        from model_adapters.catalog.classifier_identity import classifier_revision
-
         return classifier_revision(card, offline=offline)
     if card.endpoint is not None:
         return f"server:{card.endpoint.model}"
@@ -77,6 +77,62 @@ def base_revision(card: ModelCard, *, offline: bool = False) -> str:
     if _COMMIT.match(wanted):
         return wanted
     return hub_commit(card.hub_id, wanted, offline=offline)
+
+
+def classifier_revision(card: ModelCard, *, offline: bool = False) -> str:
+    """Return `recipe:`, the recipe's version, and 12 hexadecimal digits over the card's settings.
+
+    It is the same before and after training and on every machine: the trained weights, whose last bits depend
+    on the processor, are stated in the fingerprint of the engine's description. Pretrained weights enter by
+    their own revision, so that it does not matter where their folder lies.
+
+    Raises:
+        ModelError: the card is no classifier, or its pretrained weights are not there.
+    """
+    settings = classifier_settings(card)
+    content = settings.model_dump(mode="json")
+    content["pretrained"] = pretrained_revision(card, offline=offline)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"recipe:{RECIPE_VERSION}-{digest[:_RECIPE_DIGITS]}"
+
+
+def classifier_settings(card: ModelCard) -> ClassifierSettings:
+    """Return the card's classifier settings.
+
+    Raises:
+        ModelError: it has none.
+    """
+    if card.classifier is None:
+        raise ModelError(
+            f"{card.name}: the engine image_classifier needs the card's key 'classifier', which it has not"
+        )
+    return card.classifier
+
+
+def pretrained_folder(place: str) -> Path | None:
+    """Return the folder that `pretrained` names, None where it is a hub id."""
+    folder = Path(place).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def pretrained_revision(card: ModelCard, *, offline: bool = False) -> str | None:
+    """Return the revision of the weights that training starts from, None where it starts from scratch.
+
+    Raises:
+        ModelError: a path leads nowhere, or a hub id's commit cannot be found out.
+    """
+    place = classifier_settings(card).pretrained
+    if place is None:
+        return None
+    folder = pretrained_folder(place)
+    if folder is None:
+        if place.startswith((".", "/", "~")):
+            raise ModelError(f"{card.name}: classifier.pretrained: there is no folder {place}")
+        wanted = card.revision or "main"
+        return wanted if _COMMIT.match(wanted) else hub_commit(place, wanted, offline=offline)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{card.name}: classifier.pretrained: {place} has no config.json")
+    return folder_revision(folder)
 
 
 def folder_revision(folder: Path) -> str:

@@ -197,7 +197,7 @@ def waterfall(
     bootstrap = ClusterBootstrap.of(predictions.groups, draws=draws, seed=seed)
     sampled = chance_corrected(bootstrap.balanced_accuracy(predictions.labels, arrays), predictions.classes)
     observed = chance_corrected(balanced_accuracy(predictions.labels, arrays), predictions.classes)
-    measured = _Measured(
+    measured = _Levels(
         level=dict(zip(names, map(float, observed), strict=True)),
         points=dict(zip(names, (100 * accuracy(predictions.labels, arrays)).tolist(), strict=True)),
         draws=dict(zip(names, sampled.T, strict=True)),
@@ -255,7 +255,7 @@ def _noncentrality(tests: int, power: float, level: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
+class _Levels:
     level: dict[Locus, float]
     points: dict[Locus, float]
     draws: dict[Locus, NDArray[np.float64]]
@@ -268,7 +268,7 @@ class _Measured:
         return Gap(value=found.value, low=found.low, high=found.high, p=found.p, points=points)
 
 
-def _drops(measured: _Measured, classes: int, delta: float) -> tuple[Drop, ...]:
+def _drops(measured: _Levels, classes: int, delta: float) -> tuple[Drop, ...]:
     terms = {mode: pair for mode, pair in TERMS.items() if set(pair) <= set(measured.level)}
     gaps = [measured.gap(*pair) for pair in terms.values()]
     draws = np.stack([measured.draws[first] - measured.draws[second] for first, second in terms.values()])

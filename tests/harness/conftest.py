@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,22 +21,17 @@ from harness.passes.timing import Timing
 from harness.plan.options import EvalOptions
 from model_adapters.interface import Engine
 from tasks.catalog import load
+from tests.harness import command_line
 
 RUN = ["--tasks", "phantom-200", "--models", "zoo/llava-healthy"]
 
 
 def harness(
-    *arguments: str, folder: Path, timeout: float = 300, **environment: str
+    *arguments: str, folder: Path, timeout: float = 300, alone: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder as a user would, and return what it said."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    """Run the command line in a folder as a user would, and return what it said; see `command_line.run`."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
+    return command_line.run(arguments, folder, variables, timeout, alone=alone)
 
 
 def comparable(record: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from pathlib import Path
 import pytest
 
 ENVIRONMENT = {
+    "VLLM_CPU_CI_ENV": "1",  # no warm-up
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # or two test processes would share one core
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: quicker to start
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",

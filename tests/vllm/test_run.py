@@ -19,7 +19,7 @@ FOLDER = "zoo--qwen2.5-vl-healthy"
 def evaluate(folder: Path, output: str, *options: str) -> Path:
     if "--tasks" not in options:
         options = ("--tasks", "phantom-200", *options)
-    done = harness("eval", "--models", MODEL, "--output", output, *options, folder=folder)
+    done = harness("eval", "--models", MODEL, "--output", output, *options, folder=folder, alone=True)
     assert done.returncode == 0, done.stderr
     return result(folder / output, FOLDER)
 
@@ -61,6 +61,7 @@ def test_models_check_compares_the_engines(folder):
     done = harness(
         *("models", "check", MODEL, "--engine", "vllm", "--model-args", "enforce_eager=true", "--json"),
         folder=folder,
+        alone=True,
     )
     assert done.returncode == 0, done.stderr
     findings = {f["check"]: f for f in json.loads(done.stdout)[0]["findings"]}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model_adapters.catalog.card import ClassifierSettings
-from model_adapters.catalog.classifier_identity import pretrained_folder
+from model_adapters.catalog.revision import pretrained_folder
 from model_adapters.engines.transformers.load import load_config, quiet
 from model_adapters.interface import ModelError, one_line
 from model_adapters.support.training import seeded, torch_threads

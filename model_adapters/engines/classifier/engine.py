@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from model_adapters.catalog.card import ClassifierSettings, ModelCard, make_card
-from model_adapters.catalog.classifier_identity import (
+from model_adapters.catalog.revision import (
     classifier_revision,
     classifier_settings,
     pretrained_folder,

@@ -28,14 +28,14 @@ Branches = dict[tuple[int, Tokens], Tensor]
 
 
 @dataclass(frozen=True)
-class Prefill:
+class PromptPrefill:
     """What reading the prompts once gave: next-token log-probabilities (batch, vocabulary), and the cache."""
 
     next_token: Tensor = field(repr=False)
     cache: Any = field(repr=False)
 
 
-def prefill(model: Any, batch: PreparedBatch, *, keep_cache: bool, logits_to_keep: bool) -> Prefill:
+def prefill(model: Any, batch: PreparedBatch, *, keep_cache: bool, logits_to_keep: bool) -> PromptPrefill:
     """Read a batch of prompts; `logits_to_keep`: the model can limit its logits to the last position."""
     options: dict[str, Any] = {"use_cache": keep_cache}
     if logits_to_keep:
@@ -45,7 +45,9 @@ def prefill(model: Any, batch: PreparedBatch, *, keep_cache: bool, logits_to_kee
     if batch.positions is not None:
         options["position_ids"] = batch.positions
     output = model(**batch.inputs, **options)
-    return Prefill(log_probabilities(output.logits[:, -1]), output.past_key_values if keep_cache else None)
+    return PromptPrefill(
+        log_probabilities(output.logits[:, -1]), output.past_key_values if keep_cache else None
+    )
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
 def label_log_likelihoods(
     model: Any,
     batch: PreparedBatch,
-    first: Prefill,
+    first: PromptPrefill,
     labels: Sequence[tuple[Tokens, ...]],
     *,
     logits_to_keep: bool,
@@ -111,7 +113,7 @@ def _padded(paths: Sequence[Tokens], device: torch.device) -> tuple[Tensor, Tens
 
 
 def _continue_on_cache(
-    model: Any, batch: PreparedBatch, first: Prefill, wanted: Sequence[tuple[int, Tokens]]
+    model: Any, batch: PreparedBatch, first: PromptPrefill, wanted: Sequence[tuple[int, Tokens]]
 ) -> Branches:
     mask = batch.attention_mask
     rows = torch.tensor([row for row, _ in wanted], device=mask.device)
@@ -139,11 +141,11 @@ def _next_positions(model: Any, batch: PreparedBatch, rows: Tensor, count: int) 
 
 def _read_again(
     logits_to_keep: bool,
-) -> Callable[[Any, PreparedBatch, Prefill, Sequence[tuple[int, Tokens]]], Branches]:
+) -> Callable[[Any, PreparedBatch, PromptPrefill, Sequence[tuple[int, Tokens]]], Branches]:
     """Return a reader that runs prompt and branch together, one branch of every query at a time."""
 
     def read(
-        model: Any, batch: PreparedBatch, _first: Prefill, wanted: Sequence[tuple[int, Tokens]]
+        model: Any, batch: PreparedBatch, _first: PromptPrefill, wanted: Sequence[tuple[int, Tokens]]
     ) -> Branches:
         branches: Branches = {}
         left = list(wanted)

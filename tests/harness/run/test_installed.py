@@ -139,6 +139,6 @@ def test_wheel_keeps_boards_and_leaves_the_projects_own_behind(
 def test_python_m_harness_works_beside_packages_of_the_same_names(strange: Path) -> None:
     (strange / "harness" / "__init__.py").unlink()
     (strange / "harness").rmdir()
-    done = harness("tasks", "list", folder=strange)
+    done = harness("tasks", "list", folder=strange, alone=True)
     assert done.returncode == 0, done.stderr
     assert "phantom" in done.stdout

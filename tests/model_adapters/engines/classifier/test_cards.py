@@ -11,9 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForImageClassification, ViTConfig, ViTModel
 
 from model_adapters.catalog.card import ModelCard
-from model_adapters.catalog.classifier_identity import classifier_revision, classifier_settings
 from model_adapters.catalog.registry import load_engine, shipped_cards
-from model_adapters.catalog.revision import card_revision
+from model_adapters.catalog.revision import card_revision, classifier_revision, classifier_settings
 from model_adapters.engines.classifier.architectures import build
 from model_adapters.interface import ModelError
 from tests.model_adapters.engines.classifier.images import (

@@ -13,7 +13,12 @@ import torch
 from model_adapters.catalog.card import ClassifierSettings
 from model_adapters.engines.classifier.architectures import Classifier, build
 from model_adapters.engines.classifier.recipe import ClassifierRecipe
-from model_adapters.engines.classifier.training import TrainedClassifier, standardise, to_pixels, train
+from model_adapters.engines.classifier.training import (
+    TrainedClassifier,
+    standardise,
+    to_pixels,
+    train,
+)
 from model_adapters.interface import LabelledImages, TrainingImages
 from model_adapters.support.training import weights_hash
 from tests.model_adapters.engines.classifier.images import (
