@@ -92,8 +92,7 @@ def classifier_revision(card: ModelCard, *, offline: bool = False) -> str:
     settings = classifier_settings(card)
     content = settings.model_dump(mode="json")
     content["pretrained"] = pretrained_revision(card, offline=offline)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return f"recipe:{RECIPE_VERSION}-{digest[:_RECIPE_DIGITS]}"
+    return f"recipe:{RECIPE_VERSION}-{json_hash(content)[:_RECIPE_DIGITS]}"
 
 
 def classifier_settings(card: ModelCard) -> ClassifierSettings:
