@@ -19,9 +19,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-Finding = tuple[
-    tuple[int | str, ...], str
-]  # the location of a key below the checked value, what is wrong there
+# The location of a key below the checked value, and what is wrong there.
+Finding = tuple[tuple[int | str, ...], str]
 
 
 class Stated(BaseModel):

@@ -200,10 +200,7 @@ def _overlapping_range_findings(splits: Splits) -> Iterator[Finding]:
         indices = range(split.first, split.first + split.count)
         for other, place in seen.items():
             if indices.start < place.stop and place.start < indices.stop:
-                yield (
-                    (name, "first"),
-                    f"splits overlap: {_span(indices)}, and in `{other}` {_span(place)}",
-                )
+                yield (name, "first"), f"splits overlap: {_span(indices)}, and in `{other}` {_span(place)}"
         seen[name] = indices
 
 

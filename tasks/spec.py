@@ -135,10 +135,7 @@ def _placeholder_findings(prompt: PromptSpec) -> Iterator[Finding]:
     if prompt.template.count(wanted) != 1:
         yield ("template",), f"a `{prompt.kind}` prompt must contain {wanted} exactly once"
     for other in sorted(set(re.findall(r"\{[^{}]*\}", prompt.template)) - {wanted}):
-        yield (
-            ("template",),
-            f"{other} is unknown: a `{prompt.kind}` prompt has {wanted} alone",
-        )
+        yield ("template",), f"{other} is unknown: a `{prompt.kind}` prompt has {wanted} alone"
 
 
 def _class_findings(classes: tuple[ClassSpec, ...]) -> Iterator[Finding]:
@@ -193,9 +190,8 @@ def _reference_findings(task: TaskSpec) -> Iterator[Finding]:
         )
     stated = task.whole_split_sizes
     for name, size in (task.subset.sizes if task.subset else {}).items():
-        if name not in source.splits and not (
-            name == "val" and "train" in source.splits
-        ):  # val is cut from train
+        cut = name == "val" and "train" in source.splits  # from train
+        if name not in source.splits and not cut:
             yield ("subset", "sizes", name), f"the source has no split `{name}`"
         elif size > stated.get(name, size):
             yield ("subset", "sizes", name), f"{size} images of {stated[name]}; a subset cannot be larger"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from leaderboard.record.record import Record, RecordError
 from leaderboard.record.untrusted import printable, short
-from leaderboard.scoring.score import Declared, Lines, score
+from leaderboard.scoring.score import Declared, Lines, Scores, score
 from tasks.spec import TaskSpec
 
 TOLERANCE = 1e-6  # of a share or a score: two machines round sums differently
@@ -49,17 +49,6 @@ DECLARED = (
     "configuration",
     "cost",
     "provenance",
-)
-_FROM_PROBES = (
-    "health",
-    "diagnosis",
-    "floors",
-    "answer_target",
-    "similarity",
-    "projection",
-    "permutation",
-    "causal",
-    "probes",
 )
 _OF_EACH_FLOOR = ("floors.detail", "floors.permutation_p")
 
@@ -118,7 +107,8 @@ def declared_parts(record: Record, listed_train: int) -> tuple[str, ...]:
 
 def _refuse_unfounded(record: Record) -> None:
     """Without probes' lines nothing that is made of them may be declared."""
-    for name in _FROM_PROBES:
+    scored = [part.name for part in fields(Scores) if part.name != "answers"]
+    for name in (*scored, "permutation", "projection", "causal"):
         if getattr(record, name):
             raise RecordError(f"record.json: {name}: declared, but probes.jsonl is empty")
 

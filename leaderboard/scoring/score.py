@@ -84,8 +84,8 @@ class Scores:
     """The parts of a record that follow from its lines, under the record's own keys."""
 
     answers: AnswersPart
-    probes: tuple[ProbePart, ...] = ()
     health: HealthPart | None = None
+    probes: tuple[ProbePart, ...] = ()
     floors: FloorsPart | None = None
     answer_target: tuple[AnswerTargetPart, ...] | None = None
     similarity: SimilarityPart | None = None
@@ -113,9 +113,9 @@ def score(lines: Lines, declared: Declared) -> Scores:
     letters = letters_prompt(task)
     return Scores(
         answers,
+        score_health(probed, test, final=answers.accuracy.value, seed=seed),
         probes,
-        health=score_health(probed, test, final=answers.accuracy.value, seed=seed),
-        floors=floors,
+        floors,
         answer_target=score_answer_target(probed, test, letters.id) if letters else None,
         similarity=_similarity(declared.similarity, probed, test, classes, seed),
         diagnosis=score_diagnosis(
