@@ -11,18 +11,19 @@ from harness.cli.eval import eval_command
 from tests.harness.conftest import RUN, read_json, result
 
 ROOT = Path(__file__).resolve().parents[3]
-STEP = re.compile(r"^\d+\. `(?P<file>\S+\.py)` `(?P<function>[\w.]+)`", re.MULTILINE)
+STEP = re.compile(r"^(?P<number>\d+)\. `(?P<file>\S+\.py)` `(?P<function>[\w.]+)`", re.MULTILINE)
 
 
 def walk() -> list[tuple[str, str]]:
     """Return the files and functions of the walk, in the order in which they stand."""
     _, _, text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### The walk")
-    return [(step["file"], step["function"]) for step in STEP.finditer(text)]
+    steps = list(STEP.finditer(text))
+    assert [int(step["number"]) for step in steps] == list(range(1, 11))
+    return [(step["file"], step["function"]) for step in steps]
 
 
 def test_a_run_calls_the_functions_of_the_walk_in_its_order(tmp_path: Path) -> None:
     written = walk()
-    assert len(written) == 10
     called: dict[tuple[str, str], None] = {}  # by their first call
 
     def note(frame: FrameType, event: str, _: object) -> None:
