@@ -15,6 +15,7 @@ from leaderboard.record.record import RecordError
 from leaderboard.record.untrusted import short
 from tasks import catalog
 from tasks.document import Node, checked, load_checked
+from tasks.files import write_atomically
 from tasks.spec import TaskSpec
 
 SETTINGS = "board.yaml"
@@ -174,8 +175,7 @@ def add_task(board: BoardFolder, task: TaskSpec, images: ImageList) -> tuple[Pat
         files[board.path / IMAGES / f"{task.id}.csv"] = dump_image_list(images)
     _refuse_change(board, task, files)
     for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text)
     if settings.tasks is not None and task.id not in settings.tasks:
         changed = settings.model_copy(update={"tasks": (*settings.tasks, task.id)})
         return (_write_settings(board.path, changed), *files)
@@ -202,5 +202,5 @@ def _refuse_change(board: BoardFolder, task: TaskSpec, files: Mapping[Path, str]
 def _write_settings(path: Path, settings: BoardSettings) -> Path:
     file = path / SETTINGS
     content = settings.model_dump(mode="json", exclude_none=True)
-    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_atomically(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return file

@@ -17,6 +17,7 @@ from leaderboard.record.record import Record, RecordError, by_task_and_accuracy,
 from leaderboard.record.samples import SampleLine
 from leaderboard.verify.submission import read_submission
 from probes.stats.metrics import chance_corrected
+from tasks.files import write_atomically
 
 FILE = "leaderboard.json"
 PAGE = "index.html"
@@ -112,8 +113,8 @@ def build(board: BoardFolder) -> tuple[Path, Path]:
 
     made = make_board(board)
     file, page = board.path / FILE, board.path / PAGE
-    file.write_text(board_json(made), encoding="utf-8")
-    page.write_text(render_board(made), encoding="utf-8")
+    write_atomically(file, board_json(made))
+    write_atomically(page, render_board(made))
     return file, page
 
 

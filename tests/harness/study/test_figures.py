@@ -265,7 +265,7 @@ def test_figures_of_before_go_and_foreign_files_stay(tmp_path: Path) -> None:
     records = grid(["zoo/a"], ["t"])
     write_figures(records, [contrast(FINE_TUNING)], ["linear"], tmp_path)
     foreign = ("mine.png", "accuracy.pdf", "layers.png", "my-health.svg", "notes.txt")
-    for name in (*foreign, ".health.png.123"):
+    for name in (*foreign, ".health.png.1a2b.part"):
         (tmp_path / name).write_text("x")
     paths = write_figures([named(full_record(readouts=()), "a", "t")], [], ["linear"], tmp_path)
     assert {path.stem for path in paths} == {"accuracy", "health"}

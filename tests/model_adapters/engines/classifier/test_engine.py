@@ -157,7 +157,7 @@ def test_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
         ({}, {"learning_rate": "nan"}, "'learning_rate' is 'nan'; it must be a number above 0"),
         ({}, {"batch": "1"}, "'batch' is '1'; it must be a whole number of at least 2"),
         ({}, {"steps": "3", "epochs": "2"}, "'steps' and 'epochs' exclude each other"),
-        ({}, {"image_size": "3"}, "model arguments: key 'classifier.image_size'"),
+        ({}, {"image_size": "3"}, "model arguments: classifier.image_size: must be"),
         ({"kind": "resnett"}, {}, r"classifier.kind: .* with 'resnett'; did you mean `resnet"),
         (
             {"configuration": {"depth": [1]}},
