@@ -107,9 +107,7 @@ def unparsable(subject: Subject, order: FaultRequest) -> FaultyModel:
     return FaultyModel(tiny, size, "score of the mark", written(size))
 
 
-def _dosed(
-    subject: Subject, order: FaultRequest, rows: Callable[[float], Tensor], unit: str
-) -> FaultyModel:
+def _dosed(subject: Subject, order: FaultRequest, rows: Callable[[float], Tensor], unit: str) -> FaultyModel:
     bench = subject.bench
     final = subject.passed.final.double()[bench.held_out]
 
