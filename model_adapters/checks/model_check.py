@@ -88,7 +88,7 @@ def _findings(card: ModelCard, engine: Engine) -> Iterator[Finding]:
     for remark in described.remarks:
         about_card = remark.startswith(
             "the card says"
-        )  # `card_facts`; the others are worth reading, no faults
+        )  # `compare_with_card`; the others are worth reading, no faults
         yield Finding("card" if about_card else "remark", False if about_card else None, remark)
     if isinstance(engine, TransformersEngine):
         for name, check in INNER_CHECKS.items():
