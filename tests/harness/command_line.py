@@ -66,6 +66,8 @@ def run(
         asked = {"arguments": arguments, "folder": str(folder), "environment": environment, "said": said}
         print(json.dumps({**asked, "seconds": int(timeout)}), file=waiting.process.stdin, flush=True)
         status = int(waiting.process.stdout.readline())
+        if status == -signal.SIGALRM:
+            raise subprocess.TimeoutExpired(["harness", *arguments], timeout)
         texts = [Path(file).read_text(encoding="utf-8") for file in said]
     return subprocess.CompletedProcess(["harness", *arguments], status, *texts)
 

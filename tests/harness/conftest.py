@@ -27,7 +27,7 @@ RUN = ["--tasks", "phantom-200", "--models", "zoo/llava-healthy"]
 
 
 def harness(
-    *arguments: str, folder: Path, timeout: float = 300, alone: bool = False, **environment: str
+    *arguments: str, folder: Path, timeout: float = 900, alone: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder as a user would, and return what it said; see `command_line.run`."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
