@@ -105,7 +105,7 @@ def test_what_came_by_a_group_and_cannot_run_is_skipped(tmp_path: Path) -> None:
         ({"tasks": "phantm"}, harness.TaskError, "phantm: unknown task; did you mean `phantom`?"),
         ({"tasks": []}, ValueError, "tasks: names nothing"),
         ({"tasks": 3}, TypeError, "tasks: 3 is no name, path or TaskSpec"),
-        ({"models": "zoo/llava"}, harness.ModelError, "did you mean zoo/llava-healthy?"),
+        ({"models": "zoo/llava"}, harness.ModelError, "did you mean `zoo/llava-healthy`?"),
         ({"models": ","}, ValueError, "models: names nothing"),
     ],
 )
