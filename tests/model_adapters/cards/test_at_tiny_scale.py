@@ -68,9 +68,7 @@ def test_the_table_in_the_documentation_is_what_was_measured(
     if os.environ.get("HARNESS_WRITE_DOCS") == "1":
         table.DOCUMENT.write_text(table.rewritten(text, made), encoding="utf-8")
         return
-    assert table.written(text) == made, (
-        "rewrite it with: HARNESS_WRITE_DOCS=1 pytest tests/model_adapters/cards"
-    )
+    assert table.written(text) == made, "rewrite it with: HARNESS_WRITE_DOCS=1 pytest tests/model_adapters/cards"
 
 
 def lie(card: ModelCard, **anatomy: object) -> ModelCard:
