@@ -103,5 +103,5 @@ def test_the_command_keeps_what_is_done_and_goes_on(tmp_path):
     assert "| 6 of 20 images each | 2 |" in again
     assert output.read_text().startswith(first)
     rows = [line for line in output.read_text().splitlines() if line.endswith("}}")]
-    assert len(rows) == 20
+    assert len(rows) == 40
     assert all(json.loads(row) for row in rows)
