@@ -176,7 +176,7 @@ class SignFlips:
     @cached_property
     def group_weights(self) -> NDArray[np.float64]:
         """The groups' shares (groups,) of a difference."""
-        return np.bincount(self.index, self.weight, self.groups)
+        return np.asarray(np.bincount(self.index, self.weight, self.groups), np.float64)
 
     @cached_property
     def turned(self) -> NDArray[np.float64]:

@@ -55,6 +55,8 @@ PATH: tuple[Locus, ...] = (
 
 _RANGE = 2.0  # the widest that a difference of A can be: the interval of what cannot be tested
 
+_ZERO = np.zeros(1)  # of a locus that was not refitted
+
 _STARTS: dict[Mode, tuple[Locus, ...]] = {
     "vision": ("reference",),
     "connector": ("vision",),
@@ -119,6 +121,7 @@ def carried_waterfall(
     predictions: LocusPredictions,
     evidence: CarriedEvidence | None = None,
     *,
+    headline: Literal["scores", "generated"] = "scores",
     delta: float = DELTA,
     draws: int = DRAWS,
     flips: int = DRAWS,
@@ -133,6 +136,7 @@ def carried_waterfall(
         predictions: what each locus carries, with balanced predictions; R, the answers and their maps as they
             are.
         evidence: see `CarriedEvidence`.
+        headline: the answers that the paper's own fourth mode ends at.
         delta: the smallest drop in A that counts.
         draws: of the cluster bootstrap.
         flips: of the groups' signs, where they are not enumerated.
@@ -141,23 +145,24 @@ def carried_waterfall(
     known = evidence or CarriedEvidence()
     measured = _Measured.of(predictions, known, draws=draws, flips=flips, seed=seed)
     below = measured.gap("vision", "reference") if "reference" in measured.level else None
-    if below is None or below.p >= LEVEL or not measured.flips.testable:
+    if below is not None and below.p >= LEVEL:
         below = None
-    else:
+    own = measured.level
+    if below is not None:
         measured = measured.without("reference")
     lifted = measured.lifted()
     return CarriedWaterfall(
         waterfall=Waterfall(
             drops=_drops(measured, delta),
-            parts=_parts(measured),
+            parts=_parts(measured, "answers" if headline == "scores" else "generated"),
             level=lifted,
-            points=measured.points,
-            draws=measured.draws,
+            points={name: measured.points[name] for name in lifted},
+            draws={name: measured.draws[name] for name in lifted},
             images=len(predictions.labels),
             groups=measured.flips.groups,
             delta=delta,
         ),
-        carried=measured.level,
+        carried=own,
         read={name: measured.of_predictions(rows) for name, rows in known.read.items()},
         fit_spread={
             name: float(np.std(rows) * np.sqrt(len(rows) - 1)) for name, rows in measured.refits.items()
@@ -264,12 +269,8 @@ class _Measured:
         )
 
     def without(self, locus: Locus) -> _Measured:
-        """Return the same without one locus."""
-        parts = (self.right, self.level, self.points, self.refits, self.draws)
-        right, level, points, refits, draws = (
-            {name: value for name, value in part.items() if name != locus} for part in parts
-        )
-        return replace(self, right=right, level=level, points=points, refits=refits, draws=draws)
+        """Return the same without one locus on the path."""
+        return replace(self, level={name: value for name, value in self.level.items() if name != locus})
 
     def path(self) -> tuple[Locus, ...]:
         return tuple(name for name in PATH if name in self.level)
@@ -287,13 +288,8 @@ class _Measured:
 
     def fit_variance(self, first: Locus, second: Locus) -> float:
         """Return the variance of A(first) - A(second) over refits: the delete-a-group jackknife's."""
-        if first not in self.refits and second not in self.refits:
-            return 0.0
-        change = self._change(first) - self._change(second)
-        return float((len(change) - 1) * change.var())
-
-    def _change(self, name: Locus) -> NDArray[np.float64] | float:
-        return self.refits.get(name, 0.0)
+        change = self.refits.get(first, _ZERO) - self.refits.get(second, _ZERO)
+        return float((change.size - 1) * change.var())
 
     def gap(self, first: Locus, second: Locus) -> Gap:
         """Return the plain difference of two loci."""
@@ -406,8 +402,8 @@ def _gap(tested: FlipTest, points: float) -> Gap:
     return Gap(tested.value, tested.low, tested.high, tested.p, points)
 
 
-def _parts(measured: _Measured) -> dict[str, Gap]:
-    pairs = falls._PARTS | {"paper_mapping": ("last_token", "answers")}
+def _parts(measured: _Measured, final: Locus) -> dict[str, Gap]:
+    pairs = falls._PARTS | {"paper_mapping": ("last_token", final)}
     return {name: measured.gap(*pair) for name, pair in pairs.items() if set(pair) <= set(measured.level)}
 
 

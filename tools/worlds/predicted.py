@@ -37,11 +37,16 @@ class Reference:
 
 @dataclass(frozen=True)
 class Level:
-    """Nothing lost, with this many groups of some images each."""
+    """This many groups of some images each; nothing lost, or much of it in the decoder.
+
+    With a true loss behind them, the stages before have only each other to be compared with: the hardest case
+    for lifted drops, which need every later level to be lower.
+    """
 
     groups: int
     size: int
     unequal: bool = False
+    loses: bool = False
 
     @property
     def name(self) -> str:
@@ -51,7 +56,7 @@ class Level:
             if self.size == 1
             else f"{'about ' if self.unequal else ''}{self.size} images each"
         )
-        return f"{self.groups} of {kind}"
+        return f"{self.groups} of {kind}{', decoder loses .50' if self.loses else ''}"
 
 
 REFERENCES = tuple(
@@ -60,14 +65,12 @@ REFERENCES = tuple(
     for loss in (LOSS, 0.0)
     for level in (0.8, 0.7, 0.6, 0.5, 0.4, 0.2)
 )
-LEVELS = (
-    *(
-        Level(groups, size, unequal)
-        for groups, size in ((6, 20), (8, 20), (15, 10), (40, 5))
-        for unequal in (False, True)
-    ),
-    Level(150, 1),
-    Level(600, 1),
+LEVELS = tuple(
+    Level(groups, size, unequal, loses)
+    for loses in (False, True)
+    for groups, size in ((6, 20), (8, 20), (15, 10), (40, 5), (150, 1), (600, 1))
+    for unequal in (False, True)
+    if size > 1 or not unequal
 )
 
 
@@ -87,20 +90,24 @@ def reference_draw(condition: Reference, seed: int) -> dict[str, str]:
 def level_draw(condition: Level, seed: int) -> dict[str, Any]:
     """Say whether any stage is falsely significant, and which intervals of plain differences hold the truth.
 
-    The truth of a difference is 0 between the loci of which nothing is lost, and LOSS beside "generated" text
-    that is worse on purpose.
+    The truth of a difference is 0 between loci of one level, and LOSS beside "generated" text that is worse on
+    purpose.
     """
-    rng = np.random.default_rng([seed, condition.groups, condition.size, int(condition.unequal)])
+    kind = [int(condition.unequal)] + [1] * condition.loses
+    rng = np.random.default_rng([seed, condition.groups, condition.size, *kind])
     sizes = np.full(condition.groups, condition.size)
     if condition.unequal:
         sizes = 1 + rng.geometric(1 / condition.size, condition.groups)
-    drawn = draw_predictions(rng, sizes, [ENCODER] * _LOCI, worse=ENCODER - LOSS)
+    behind = ENCODER - 0.5 if condition.loses else ENCODER
+    levels = [ENCODER] * 3 + [behind] * (_LOCI - 3)
+    drawn = draw_predictions(rng, sizes, levels, worse=behind - LOSS)
     before = waterfall(drawn, draws=DRAWS, seed=seed)
     after = carried_waterfall(drawn, draws=DRAWS, flips=DRAWS, seed=seed).waterfall
-    truths = {"erased": 0.0, "not_routed": 0.0, "not_used": 0.0, "parse_loss": LOSS}
+    truths = {"erased": ENCODER - behind, "not_routed": 0.0, "not_used": 0.0, "parse_loss": LOSS}
+    true = {"comprehension"} if condition.loses else set()
     return {
-        "false_before": bool(before.stages),
-        "false": bool(after.stages),
+        "false_before": bool(set(before.stages) - true),
+        "false": bool(set(after.stages) - true),
         "covered_before": [_covers(before.parts[name], truth) for name, truth in truths.items()],
         "covered": [_covers(after.parts[name], truth) for name, truth in truths.items()],
     }

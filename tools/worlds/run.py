@@ -93,7 +93,9 @@ class _Kept:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        self._torn = bool(text) and not text.endswith("\n")
+        lines = text.splitlines()
         self.rows: dict[str, Any] = {}
         for line in lines:
             try:
@@ -106,7 +108,8 @@ class _Kept:
             return
         self.rows[key] = make()
         with self._path.open("a") as file:
-            file.write(json.dumps({key: self.rows[key]}) + "\n")
+            file.write(("\n" if self._torn else "") + json.dumps({key: self.rows[key]}) + "\n")
+        self._torn = False
         if key.startswith("features"):
             print(key, self.rows[key]["seconds"], "s", file=sys.stderr, flush=True)
 
