@@ -117,7 +117,8 @@ def floors_key(dataset: Dataset, seed: int, chosen: ModelCard | None = None, *, 
 
     parts: dict[str, Any] = {
         "version": FLOORS_VERSION,
-        "recipe": [reference.RECIPE_VERSION, repr(reference.RECIPE)],
+        # Under the name that the class had when the first floors were filed.
+        "recipe": [reference.RECIPE_VERSION, repr(reference.RECIPE).replace("ReferenceRecipe(", "Recipe(")],
         "seed": seed,
         "torch": torch.__version__,
         "numpy": np.__version__,
