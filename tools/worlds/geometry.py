@@ -3,7 +3,8 @@
 An image is a vector of 1,152 latent values whose variances fall as 1, 1/2, 1/3, …; two of them (of which a
 probe on some hundred images reads about what it reads on real ones) hold the class, shifted by +-m. A token is
 the image plus noise of twice its variance, and a locus's feature is the mean over tokens. A connector takes
-every token to 4,096 dimensions and keeps everything, or all but the second of the class's dimensions.
+every token to 4,096 dimensions and keeps everything, or all but the second of the class's dimensions. "flat 4"
+adds as much nuisance in each of 2,944 further directions as the class's own have.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ CLASS_AT = (100, 101)  # the class's dimensions
 TOKENS, SAMPLED = 64, 8  # of an image; those of which pairs are kept
 NON_LINEAR_TOKENS = 16  # of an image where every token must be computed
 TOKEN_NOISE = 2.0  # variance of a token about its image, in units of the image's
-MAPS = ("rotation", "nuisance .3", "nuisance 1", "flat 1", "condition 100", "gelu mlp")
+MAPS = ("rotation", "nuisance .3", "nuisance 1", "flat 1", "flat 4", "condition 100", "gelu mlp")
+_NUISANCE = {"nuisance .3": 0.3, "nuisance 1": 1.0, "flat 1": 1.0, "flat 4": 4.0}  # of the encoder's variance
 
 
 def separation(level: float) -> float:
@@ -143,10 +145,10 @@ def _rounds(tokens: int, *, linear: bool) -> Iterator[tuple[int, bool]]:
 
 def _beside(name: str) -> Floats | None:
     """Return the standard deviations of the nuisance that the connector adds in the other dimensions."""
-    if name not in ("nuisance .3", "nuisance 1", "flat 1"):
+    if name not in _NUISANCE:
         return None
-    shape = np.ones(WIDE - WIDTH, np.float32) if name == "flat 1" else spectrum(WIDE - WIDTH)
-    share = 0.3 if name == "nuisance .3" else 1.0
+    shape = np.ones(WIDE - WIDTH, np.float32) if name.startswith("flat") else spectrum(WIDE - WIDTH)
+    share = _NUISANCE[name]
     return np.asarray(shape * np.sqrt(share * (spectrum(WIDTH) ** 2).sum() / (shape**2).sum()), np.float32)
 
 
