@@ -92,10 +92,17 @@ def problems_of(
         finding
         for finding in found
         if not (finding.kind == "missing" and (partial or finding.path in renamed))
+        and not (finding.kind == "too_short" and _has_wrong_part(finding, found))
         and not (finding.kind == "union_tag_not_found" and partial)
     ]
     problems = {finding.at(document): None for finding in kept}
     return tuple(sorted(problems, key=lambda p: (p.file, p.line or 0)))
+
+
+def _has_wrong_part(whole: _Finding, found: Sequence[_Finding]) -> bool:
+    """Tell whether a list is too short only because pydantic does not count its wrong members."""
+    depth = len(whole.path)
+    return any(len(one.path) > depth and one.path[:depth] == whole.path for one in found)
 
 
 def dotted(path: Sequence[int | str]) -> str:

@@ -101,9 +101,10 @@ def load_floors(
         if not dataset.split(name):
             raise DataError(f"{dataset.task.id}: no {name} image, so no reference can be trained or compared")
     key = floors_key(dataset, seed, reference, offline=offline)
-    compute = partial(
-        compute_floors, dataset, key, seed=seed, progress=progress, card=reference, offline=offline
-    )
+
+    def compute() -> Floors:
+        return compute_floors(dataset, key, seed=seed, progress=progress, card=reference, offline=offline)
+
     path = (cache or cache_folder()) / "floors" / f"{key}.npz"
     return kept_or_made(path, read=partial(_read, key), make=compute, write=_write)
 

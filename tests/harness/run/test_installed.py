@@ -113,7 +113,7 @@ def test_wheel_has_two_commands_and_types_for_all_packages(installed: Path, stra
         said = _run(installed, "tasks", "--help", folder=strange, command=name)
         assert said.stdout.startswith(f"Usage: {name} tasks ")
         said = _run(installed, "evl", folder=strange, command=name)
-        assert said.stderr == f"{name}: no command 'evl'; did you mean 'eval'? (see {name} --help)\n"
+        assert said.stderr == f"{name}: no command 'evl'; did you mean `eval`? (see {name} --help)\n"
 
 
 def test_wheel_keeps_boards_and_leaves_the_projects_own_behind(

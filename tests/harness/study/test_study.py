@@ -139,7 +139,7 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
     study_yaml(tmp_path, conditions=["tuned"])
     wrong = harness("study", "study.yaml", folder=tmp_path)
     assert wrong.returncode == 2
-    assert "conditions.0" in wrong.stderr
+    assert "study.yaml:8: conditions[0]: `tuned`" in wrong.stderr
     assert len(wrong.stderr.strip().splitlines()) == 1
     study_yaml(tmp_path, finetuning={"settings": {"rank": 0}})
     meaningless = harness("study", "study.yaml", folder=tmp_path)

@@ -14,6 +14,7 @@ import torch
 from model_adapters.catalog.card import ModelCard
 from model_adapters.catalog.registry import load_engine
 from model_adapters.catalog.tuned import ADAPTER, ADAPTER_CONFIGURATION, FULL
+from model_adapters.engines.transformers import adapter
 from model_adapters.engines.transformers.engine import TransformersEngine
 from model_adapters.finetune import lora
 from model_adapters.finetune.lora import attach, save_tuned, target_modules
@@ -119,7 +120,7 @@ def test_peft_that_is_missing_is_said_with_the_way_out(
     tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = load(tiny_folder("llava_clip"))
-    monkeypatch.setattr(lora, "find_spec", lambda name: None)
+    monkeypatch.setattr(adapter, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"peft is not installed: pip install 'mllm-harness\[finetune\]'"):
         attach(engine, with_settings())
 

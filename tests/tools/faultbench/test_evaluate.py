@@ -68,7 +68,8 @@ def test_verdict_is_the_one_that_the_command_filed(done: Done) -> None:
                 list(read_lines(folder / "samples.jsonl", SampleLine)),
                 list(read_lines(folder / "probes.jsonl", ProbeLine)),
             )
-        again = score(lines, Declared.of(record, catalog.load(record.task.name))).diagnosis
+        task = catalog.load(done.bench.work / "tasks" / f"{record.task.name}.yaml")
+        again = score(lines, Declared.of(record, task)).diagnosis
         assert again is not None
         assert again.verdict == result.judged.verdict
         assert again.details == result.judged.details
