@@ -27,7 +27,7 @@ SIZE = ("--tasks", TASK, "--limit", str(LIMIT))
 def harness(*arguments: str, folder: Path, module: str = "harness") -> subprocess.CompletedProcess[str]:
     """Run a command line of this package in a folder as a user would."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -31,7 +31,7 @@ def test_the_example_of_the_readme_runs_in_a_notebook(
     cells = [nbformat.v4.new_code_cell(cell) for cell in readme_cells()]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     shown = [
         output["data"]

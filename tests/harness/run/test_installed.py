@@ -72,7 +72,7 @@ def _run(
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

@@ -144,7 +144,7 @@ def test_full_disk_is_one_line_before_any_work(tmp_path: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
