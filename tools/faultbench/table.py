@@ -276,7 +276,7 @@ def _rules(data: Sorted) -> str:
     return (
         "## Choosing the rule\n\n"
         f"On seed {_seeds()} alone: right / wrong / undetermined under each rule of "
-        "`probes/bottleneck.py`, and false blame. The balance is right verdicts minus twice the wrong "
+        "`probes/verdict/bottleneck.py`, and false blame. The balance is right verdicts minus twice the wrong "
         "verdicts and false blame. The other seeds are shown for comparison and chose "
         f"nothing. {verdict}\n\n"
         + table(

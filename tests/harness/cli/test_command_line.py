@@ -84,7 +84,7 @@ main(["--help"])
 """
     imported = set(run(program=program).stdout.split("IMPORTED")[1].split())
     assert "click" in imported
-    heavy = {"torch", "transformers", "rich", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "PIL"}
+    heavy = {"torch", "transformers", "rich", "numpy", "scipy", "sklearn", "pydantic", "PIL"}
     assert not imported & heavy
 
 

@@ -444,4 +444,4 @@ main()
         )
         loaded = set(done.stderr.split())
         assert loaded & {"click"}
-        assert not loaded & {"torch", "transformers", "sklearn", "matplotlib", absent}
+        assert not loaded & {"torch", "transformers", "sklearn", absent}
